@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from kingyo.core.types import Item, ItemScore, Trial
-from kingyo.store import RunStore, StoredTrial
+from kingyo.errors import KingyoError
+from kingyo.store import DATABASE, RunStore, StoredTrial
 
 ITEMS = tuple(Item(id=f"i{n}", prompt=f"{n}は?", answer=str(n), choices=("a", "b")) for n in range(4))
 
@@ -30,3 +33,16 @@ def trial(number: int, recipe: str = "r") -> StoredTrial:
 
 def scores(*values: float) -> tuple[ItemScore, ...]:
     return tuple(ItemScore(item=f"i{n}", score=value, answer="答え") for n, value in enumerate(values))
+
+
+def refused(folder: Path) -> str:
+    """Say why a run is not opened, neither to go on nor to look; neither changes it."""
+    before = (folder / DATABASE).read_bytes()
+    reasons: set[str] = set()
+    for opening in (RunStore.open, RunStore.read):
+        with pytest.raises(KingyoError) as caught:
+            opening(folder)
+        reasons.add(str(caught.value))
+    assert (folder / DATABASE).read_bytes() == before
+    (reason,) = reasons
+    return reason

@@ -132,3 +132,9 @@ def write_run(folder: Path, *sources: str) -> Path:
 
 def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run_forked(words, folder, ENV)
+
+
+def succeeds(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    done = kingyo(folder, *words)
+    assert done.returncode == 0, (words, done.stderr)
+    return done

@@ -11,6 +11,7 @@ import pytest
 
 from kingyo.core.types import ItemScore
 from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import Layout
 from kingyo.runs.begin import make_choice
 from kingyo.runs.choice import (
     CHOICE,
@@ -136,59 +137,56 @@ def test_however_often_it_is_interrupted_it_ends_the_same(home: Path, tmp_path: 
     assert rows(tmp_path / "run") == rows(home / "run")
 
 
-def small_choice(folder: Path, grader: str) -> Path:
-    (folder / "mine.py").write_text(f"def grade(answer, item):\n    {grader}\n")
-    task = write_task(folder, grader=[f"{folder / 'mine.py'}:grade"], **TINY)
-    return begun(run_yaml(folder, models(NAMES[:2]), task=task.name), folder, folder / "run")
-
-
-def test_a_base_that_fails_is_an_error(tmp_path: Path) -> None:
-    """Nothing can be compared with it."""
-    run = small_choice(tmp_path, "raise ValueError('no grade')")
+@pytest.mark.parametrize(
+    ("grader", "argument", "received"),
+    [
+        pytest.param("raise ValueError('no grade')", "base", "no grade", id="the base fails"),
+        pytest.param("return 0.0", "sources.scout", "none", id="no source is useful"),
+    ],
+)
+def test_a_choice_without_a_base_or_a_useful_source_is_an_error(
+    tmp_path: Path, grader: str, argument: str, received: str
+) -> None:
+    (tmp_path / "mine.py").write_text(f"def grade(answer, item):\n    {grader}\n")
+    task = write_task(tmp_path, grader=[f"{tmp_path / 'mine.py'}:grade"], **TINY)
+    run = begun(run_yaml(tmp_path, models(NAMES[:2]), task=task.name), tmp_path, tmp_path / "run")
     with pytest.raises(KingyoError) as raised:
         finish(run)
-    assert raised.value.argument == "base" and "no grade" in raised.value.received
-
-
-def test_without_a_useful_source_the_run_ends_with_an_error(tmp_path: Path) -> None:
-    run = small_choice(tmp_path, "return 0.0")
-    with pytest.raises(KingyoError) as raised:
-        finish(run)
-    assert raised.value.argument == "sources.scout" and raised.value.received.startswith("none")
-
-
-@pytest.mark.parametrize("limits", [{"min_gain": -1}, {"most": 0}, {"capacity": -1.0}])
-def test_limits_that_make_no_sense(home: Path, limits: dict[str, float]) -> None:
-    data = run_yaml(home)
-    run = candidates_of(data, home, home / "evidence").run
-    with pytest.raises(KingyoError):
-        _ = ChoiceStage(run=run, request=replace(ChoiceRequest(), **limits)).strategy  # type: ignore[arg-type]
+    assert raised.value.argument == argument and received in raised.value.received
 
 
 # ---- the run.yaml with the chosen sources
 
 
-def candidates_run(home: Path) -> Run:
+@pytest.fixture
+def run(home: Path) -> Run:
     return candidates_of(run_yaml(home), home, home / "evidence").run
+
+
+@pytest.fixture
+def layout(run: Run) -> Layout:
+    return ChoiceStage(run=run, request=ChoiceRequest()).layout
 
 
 @pytest.mark.parametrize(("trimmed", "groups"), [(False, "layers:2"), (True, "layers:4")])
 def test_many_sources_have_fewer_spans(
-    home: Path, choice: ChosenSources, monkeypatch: pytest.MonkeyPatch, groups: str, *, trimmed: bool
+    run: Run,
+    layout: Layout,
+    choice: ChosenSources,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: str,
+    *,
+    trimmed: bool,
 ) -> None:
     monkeypatch.setattr("kingyo.runs.choice.MOST_GENES", 2 * len(USEFUL))
     weights = dict.fromkeys(choice.chosen, (0.0 if trimmed else 0.7, 0.7, 0.7, 0.7))
-    run = candidates_run(home)
-    layout = ChoiceStage(run=run, request=ChoiceRequest()).layout
     merge = with_sources({}, run, replace(choice, weights=weights), layout)["merge"]
     assert isinstance(merge, dict) and merge["groups"] == groups
     starts = [each["parameters"]["weight"]["start"] for each in (merge, *merge.get("sources", {}).values())]
     assert ([0.0, 0.7, 0.7, 0.7] if trimmed else 0.7) in starts
 
 
-def test_keys_of_the_user_stay(home: Path, choice: ChosenSources) -> None:
-    run = candidates_run(home)
-    layout = ChoiceStage(run=run, request=ChoiceRequest()).layout
+def test_keys_of_the_user_stay(run: Run, layout: Layout, choice: ChosenSources) -> None:
     merge = {"method": "ties", "parameters": {"density": 0.5}}
     given = {"merge": merge, "controls": {"random_sources": {"sort": "sort"}}}
     assert with_sources(given, run, choice, layout) == {
@@ -202,13 +200,9 @@ def test_keys_of_the_user_stay(home: Path, choice: ChosenSources) -> None:
     assert isinstance(own, dict) and own["sources"]["poem"] == {"parameters": {"weight": 0}}
 
 
-def test_random_sources_are_others(home: Path, choice: ChosenSources) -> None:
+def test_random_sources_are_others(run: Run, layout: Layout, choice: ChosenSources) -> None:
     """With all sources chosen there are none."""
-    run = candidates_run(home)
-    layout, asked = (
-        ChoiceStage(run=run, request=ChoiceRequest()).layout,
-        {"controls": {"random_sources": True}},
-    )
+    asked = {"controls": {"random_sources": True}}
     for seed in range(20):
         seeded = replace(run, config=run.config.model_copy(update={"seed": seed}))
         for chosen in (("ja",), NAMES[:4], NAMES):

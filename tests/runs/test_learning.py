@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kingyo.core.types import Evaluation, Example, Item, ItemScore, Trial
+from kingyo.core.types import Evaluation, Example, Genome, Item, ItemScore, Trial
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.merging.checkpoints.layout import Layout
 from kingyo.merging.engine import Sources
@@ -15,6 +16,7 @@ from kingyo.merging.methods import METHODS
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel, load_text
+from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.runs.learning import (
     BATCH_SIZE,
     LEAST_GAIN,
@@ -32,6 +34,8 @@ from kingyo.search.space import ParameterSpace
 from kingyo.store import RunStore
 from kingyo.tasks import build_task, examples_of
 from kingyo.tasks.spec import TaskSpec
+from tests.models.classifiers import picture
+from tests.models.vision_families import build, build_text
 from tests.models_on_disk import family
 
 EXAMPLES = [
@@ -62,18 +66,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def check_gradient(learns: WeightLearner, n_genes: int, examples: list[Example], width: float) -> None:
+    """Compare the four largest derivatives with differences over ``width`` on both sides."""
+    genome = np.linspace(0.2, 0.8, n_genes)
+    _, gradient = learns.loss(tuple(genome.tolist()), examples)
+    assert np.isfinite(gradient).all()
+    for gene in np.argsort(-np.abs(gradient))[:4]:
+        step = np.zeros_like(genome)
+        step[gene] = width
+        ends = [learns.loss(tuple((genome + sign * step).tolist()), examples)[0] for sign in (1, -1)]
+        assert gradient[gene] == pytest.approx((ends[0] - ends[1]) / (2 * width), rel=2e-2)
+
+
 @pytest.mark.parametrize("groups", ["one", "block", "block+kind", "tensor"])
 def test_gradients_by_genes_equal_finite_differences(folder: Path, groups: str) -> None:
     learns, space = learner(folder, "task_arithmetic", groups)
-    genome = np.linspace(0.2, 0.8, len(space.axes))
-    _, gradient = learns.loss(tuple(genome.tolist()), EXAMPLES)
-    largest = np.argsort(-np.abs(gradient))[:4]
-    for gene in largest:
-        step = np.zeros_like(genome)
-        step[gene] = 0.05
-        ends = [learns.loss(tuple((genome + sign * step).tolist()), EXAMPLES)[0] for sign in (1, -1)]
-        assert gradient[gene] == pytest.approx((ends[0] - ends[1]) / 0.1, rel=2e-2)
-    assert np.isfinite(gradient).all()
+    check_gradient(learns, len(space.axes), EXAMPLES, 0.05)
 
 
 def test_learning_lowers_the_loss_within_the_bounds(folder: Path) -> None:
@@ -145,3 +153,49 @@ def test_answers_that_models_found_are_learned_once_the_search_stands_still() ->
     assert worthwhile_gain(trials, trials[-1], are_found=False) == LEAST_GAIN
     assert worthwhile_gain(trials[:6], (9.0,), are_found=True) == LEAST_GAIN_OF_FOUND, "a search that begins"
     assert worthwhile_gain(trials, (99.0,), are_found=True) == LEAST_GAIN, "none is better than the start"
+
+
+IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(3)]
+
+
+@pytest.mark.parametrize("merges_vision", [False, True])
+def test_gradients_of_merges_into_models_that_see(tmp_path: Path, merges_vision: bool) -> None:
+    see = build("llava", tmp_path / "see", seed=3)
+    others = [
+        build("llava", tmp_path / str(n), seed=n)
+        if merges_vision
+        else build_text("llava", tmp_path / str(n), seed=n)
+        for n in range(2)
+    ]
+    models = [open_checkpoint(str(each)) for each in (see, *others)]
+    frame, sources = models[0].reference, {str(n): each.reference for n, each in enumerate(models[1:])}
+    layout = models[0].layout
+    names = [name for name in layout.names if merges_vision or layout.part(name) == "language"]
+    space = ParameterSpace(
+        method=METHODS.get("linear"),
+        method_name="linear",
+        sources={"see": frame, **sources},
+        base=None,
+        layout=Layout(names, models[0].config),
+        groups="block",
+    )
+
+    def decode(genome: Genome) -> Recipe:
+        return space.decode(genome) if merges_vision else replace(space.decode(genome), frame=frame)
+
+    live = LiveVisionLanguageModel.load(see, LoadOptions(dtype="float32"))
+    opened = Sources({each.reference: each for each in models}, tmp_path)
+    learns = WeightLearner(space, decode, InPlaceMerger(live, opened))
+    prompts = [live.image_prompt("what is red?", IMAGES[n : n + 2], chat=True) for n in range(2)]
+    examples = [
+        Example(item="0", prompt=prompts[0].text, images=prompts[0].images, answer="a red mat"),
+        Example(
+            item="1", prompt=prompts[1].text, images=prompts[1].images, answer="red", others=("the cat",)
+        ),
+    ]
+    check_gradient(learns, len(space.axes), examples, 0.02)
+    genome = tuple(0.5 for _ in space.axes)
+    assert np.count_nonzero(learns.loss(genome, examples)[1]) > len(space.axes) / 2
+    encoded = live.n_encoded
+    learns.loss(genome, examples)
+    assert (live.n_encoded > encoded) == merges_vision

@@ -244,22 +244,6 @@ def test_a_dry_run_omits_the_batch_if_the_kind_reports_none(run_yaml: Path) -> N
     assert line.startswith("memory of cpu: 224 bytes for 1 live model; plus working memory, and 448 bytes of")
 
 
-def test_models_of_the_kind_can_be_evolved_and_exported(run_yaml: Path) -> None:
-    folder, env = run_yaml.parent, {**ENV, "PYTHONPATH": os.pathsep.join((str(run_yaml.parent), *sys.path))}
-    for words in (
-        ["evolve", "run.yaml", "--run", "run"],
-        ["resume", "run"],
-        ["show", "run"],
-        ["export", "run", "out"],
-        ["evaluate", "out", "out/task.yaml"],
-    ):
-        done = run_forked(words, folder, env)
-        assert done.returncode == 0, (words, done.stderr)
-    assert (folder / "out" / "model.safetensors").is_file()
-    card = (folder / "out" / "README.md").read_text()
-    assert "pipeline_tag: tabular-classification" in card and "from perceptron import PERCEPTRON" in card
-
-
 @pytest.fixture
 def unnamed(run_yaml: Path) -> Path:
     """The same folder; its models' configs do not say their kind, and nothing of it is installed."""
@@ -347,7 +331,4 @@ def test_a_merge_has_a_card_of_its_kind_and_cannot_chat(folder: Path) -> None:
     (folder / "merged" / "task.yaml").write_text("prompt: '{row}'")
     done = run_forked(["chat", "merged"], folder, ENV)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "Error: kingyo chat: expected a model that writes text; received models of kind perceptron. "
-        "Use models of another kind, or another kind of task.\n"
-    )
+    assert "expected a model that writes text; received models of kind perceptron" in done.stderr

@@ -20,7 +20,7 @@ from kingyo.runs.run import Run
 from kingyo.store import RunStore
 from kingyo.testing.kinds import ModelKindContract
 from tests.hub import Hub, serve
-from tests.runs.painters import ENV, KIND, kingyo, write_run
+from tests.runs.painters import ENV, KIND, kingyo, succeeds, write_run
 
 WEIGHTS, PICTURES = "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"
 INDEX = {
@@ -93,23 +93,22 @@ def test_what_a_live_model_is_loaded_with_is_part_of_the_run(folder: Path) -> No
     around = {f"../{each}" for each in ("model_index.json", "LICENSE.md", "scheduler/scheduler_config.json")}
     encoder = {f"../text_encoder/{each}" for each in ("config.json", "model.safetensors")}
     assert set(skeleton.deciding_files()) == around | encoder | {"config.json", Path(WEIGHTS).name}
-    assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0
+    succeeds(folder, "evolve", "run.yaml", "--run", "run")
     vae, words = folder / "a" / PICTURES, folder / "a/text_encoder/model.safetensors"
     save_file({"decoder.weight": torch.zeros(4, 4)}, vae)  # the kind does not say that it needs it
     save_file({"words": torch.zeros(30, 4)}, folder / "b/text_encoder/model.safetensors")  # nobody's
-    assert kingyo(folder, "resume", "run").returncode == 0
+    succeeds(folder, "resume", "run")
     before = words.read_bytes()
     save_file({"words": torch.zeros(30, 4)}, words)
     done = kingyo(folder, "resume", "run")
     assert done.returncode == 1 and "model a/unet: expected the weights, config" in done.stderr
     words.write_bytes(before)
-    assert kingyo(folder, "resume", "run").returncode == 0
+    succeeds(folder, "resume", "run")
 
 
 def test_an_export_is_the_whole_pipeline_and_can_be_scored_again(folder: Path) -> None:
-    assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0
-    done = kingyo(folder, "export", "run", "out")
-    assert done.returncode == 0, done.stderr
+    succeeds(folder, "evolve", "run.yaml", "--run", "run")
+    succeeds(folder, "export", "run", "out")
     out, a = folder / "out", folder / "a"
     own_files = {"README.md", "recipe.yaml", "task.yaml", "items.jsonl", "sketches.py"}
     assert files(out) - own_files - files(a) == set() and files(a) <= files(out)
@@ -131,8 +130,7 @@ def test_an_export_is_the_whole_pipeline_and_can_be_scored_again(folder: Path) -
         and pipeline_result == component
     )
 
-    done = kingyo(folder, "export", "run", "alone", "--no-pipeline")
-    assert done.returncode == 0, done.stderr
+    succeeds(folder, "export", "run", "alone", "--no-pipeline")
     assert {"config.json", Path(WEIGHTS).name} <= files(folder / "alone")
     assert not (folder / "alone/vae").exists()
     assert "in place of the folder `unet` in a copy" in (folder / "alone/README.md").read_text()
@@ -143,17 +141,15 @@ def test_a_merge_writes_the_pipeline_to_the_output_folder(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"merge_method": "linear", "models": models}))
     words = ("merge", "recipe.yaml", "--component", "unet")
     assert "tokenizer" not in kingyo(folder, *words, "alone", "--dry-run").stdout
-    assert kingyo(folder, *words, "alone").returncode == 0
+    succeeds(folder, *words, "alone")
     assert files(folder / "alone") == {"README.md", "recipe.yaml", "config.json", Path(WEIGHTS).name}
     for more in ((), ("--force",)):
-        done = kingyo(folder, *words, "whole", "--pipeline", *more)
-        assert done.returncode == 0, done.stderr
+        succeeds(folder, *words, "whole", "--pipeline", *more)
     assert "DiffusionPipeline.from_pretrained('.')" in (folder / "whole/README.md").read_text()
     assert files(folder / "whole") == files(folder / "a") | {"recipe.yaml"}
     a, b = (load_file(folder / each / WEIGHTS)["conv.weight"] for each in "ab")
     torch.testing.assert_close(load_file(folder / "whole" / WEIGHTS)["conv.weight"], (a + b) / 2)
-    done = kingyo(folder, "evaluate", "whole", "run.yaml")
-    assert done.returncode == 0, done.stderr
+    succeeds(folder, "evaluate", "whole", "run.yaml")
 
     shutil.rmtree(folder / "a/vae")
     done = kingyo(folder, *words, "other", "--pipeline", "--dry-run")

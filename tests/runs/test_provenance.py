@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import shutil
 import sqlite3
 import subprocess
@@ -260,14 +259,7 @@ def test_show_lists_accepted_changes_in_order(finished: RunStore) -> None:
     first, second = summarize(finished).renewals
     assert "different versions: transformers 0.0.old, then " in str(first)
     assert list(second.changes) == ["helper.py"]
-    renewal = cast(
-        "list[dict[str, object]]", json.loads(json.dumps(summarize(finished).to_json()))["accepted_changes"]
-    )
-    assert [list(cast("dict[str, object]", each["changes"])) for each in renewal] == [
-        ["transformers"],
-        ["helper.py"],
-    ]
-    assert all(each["when"] for each in renewal)
+    assert list(first.changes) == ["transformers"] and first.when <= second.when
 
 
 def test_a_rescored_run_equals_a_fresh_one_and_keeps_its_log(tmp_path: Path, finished: RunStore) -> None:

@@ -77,6 +77,7 @@ def test_one_group_shows_nothing() -> None:
     assert score.low < 0.01 and score.high > 0.99
     difference = paired_difference([([1.0] * 8, [0.0] * 8)], groups=[groups])
     assert difference.interval.low == -1 and difference.p > 0.2
+    assert half_sample_bounds([0.0, 1.0] * 4, lambda drawn: 1.0, groups) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize("graded", [False, True])
@@ -173,11 +174,6 @@ def test_whole_groups_are_halved() -> None:
     few_low, few_high = half_sample_bounds(values[::PICTURES], mean)
     assert (low, high) == pytest.approx((few_low, few_high), abs=0.02)
     assert high - low > 2 * np.subtract(*half_sample_bounds(values, mean)[::-1])
-
-
-def test_a_single_group_has_no_bounds() -> None:
-    one = Groups(numbers=np.zeros(8, dtype=np.intp))
-    assert half_sample_bounds([0.0, 1.0] * 4, lambda drawn: 1.0, one) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from kingyo.core.types import Evaluation, Outcome
-from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore
 from kingyo.store.run_store import note_writes, noted_writes
-from tests.stores import begun, scores, trial
+from tests.stores import begun, refused, scores, trial
 
 LOG = f"{DATABASE}-wal"
 
@@ -60,19 +59,6 @@ def place_of(path: Path, needle: bytes) -> int:
     content = path.read_bytes()
     assert content.count(needle) == 1
     return content.index(needle)
-
-
-def refused(folder: Path) -> str:
-    """Say why a run is not opened, neither to go on nor to look; neither changes it."""
-    before = (folder / DATABASE).read_bytes()
-    reasons: set[str] = set()
-    for opening in (RunStore.open, RunStore.read):
-        with pytest.raises(KingyoError) as caught:
-            opening(folder)
-        reasons.add(str(caught.value))
-    assert (folder / DATABASE).read_bytes() == before
-    (reason,) = reasons
-    return reason
 
 
 def number(value: float) -> bytes:

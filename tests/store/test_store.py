@@ -15,7 +15,7 @@ from kingyo.core.types import Evaluation, ItemScore
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, database
 from kingyo.store.run_store import VERSION
-from tests.stores import SPLITS, begun, scores, trial
+from tests.stores import SPLITS, begun, refused, scores, trial
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:
@@ -159,13 +159,8 @@ def test_a_second_process_is_locked_out_but_may_look(tmp_path: Path) -> None:
 
 def test_a_damaged_database_is_reported_and_unchanged(tmp_path: Path) -> None:
     begun(tmp_path / "run").close()
-    path = tmp_path / "run" / DATABASE
-    path.write_bytes(b"this is no database, " * 500)
-    before = path.read_bytes()
-    for opening in (RunStore.open, RunStore.read):
-        with pytest.raises(KingyoError, match="sound SQLite database"):
-            opening(tmp_path / "run")
-    assert path.read_bytes() == before
+    (tmp_path / "run" / DATABASE).write_bytes(b"this is no database, " * 500)
+    assert "sound SQLite database" in refused(tmp_path / "run")
 
 
 @pytest.mark.parametrize("tables", ["", "CREATE TABLE notes (a)"])
@@ -174,14 +169,7 @@ def test_a_foreign_database_is_reported_and_unchanged(tmp_path: Path, tables: st
     path.touch()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(tables)
-    before = path.read_bytes()
-    for opened in (RunStore.open, RunStore.read):
-        with pytest.raises(KingyoError) as caught:
-            opened(tmp_path)
-        assert caught.value.argument == str(path if tables else tmp_path)
-    with closing(sqlite3.connect(path)) as connection:
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
-    assert names == (["notes"] if tables else []) and bool(before) == bool(path.read_bytes())
+    assert refused(tmp_path).startswith(f"{path if tables else tmp_path}: ")
 
 
 @pytest.mark.parametrize("version", [VERSION + 1, VERSION - 1])
@@ -190,10 +178,7 @@ def test_a_database_of_an_unknown_version_is_refused(tmp_path: Path, version: in
     with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    for opening in (RunStore.open, RunStore.read):
-        with pytest.raises(KingyoError) as error:
-            opening(tmp_path / "run")
-        assert error.value.received == f"version {version}"
+    assert f"received version {version}" in refused(tmp_path / "run")
 
 
 def test_an_interrupt_within_a_function_of_sqlite_stays_an_interrupt(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +30,8 @@ from kingyo.search.strategies import build
 from kingyo.store import RunStore
 from kingyo.views.results.summary import summarize
 from tests.fake_runs import AXES, Plane, weights
+from tests.fake_runs import begun as begun_with
+from tests.screened_runs import Model
 
 N = {"a": 12, "b": 4}
 ITEMS: dict[Split, tuple[Item, ...]] = {
@@ -44,32 +45,20 @@ ITEMS: dict[Split, tuple[Item, ...]] = {
 AIMS = Objectives(tasks={"a": 1.0, "b": 3.0}, names=("a", "b"))
 
 
-class Model:
+def by_weights(recipe: Recipe, item: str) -> float:
     """Task a is solved by the weight of the first source, b by that of the second, less both together."""
+    task = item[0]
+    a, b = (float(source.parameters["weight"]) for source in recipe.sources)  # type: ignore[arg-type]
+    share = {"a": a, "b": b}[task] - a * b / 2
+    return float(share > (int(re.sub(r"\D", "", item)) + 0.5) / N[task])
 
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.asked: Counter[tuple[str, str]] = Counter()
-        self._stop_after = stop_after
 
-    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
-        if self._stop_after is not None and self.asked.total() >= self._stop_after:
-            raise KeyboardInterrupt
-        self.asked.update((recipe.hash, item) for item in items)
-        a, b = (float(source.parameters["weight"]) for source in recipe.sources)  # type: ignore[arg-type]
-        share = {"a": a - a * b / 2, "b": b - a * b / 2}
-        scores: list[ItemScore] = []
-        for item in ITEMS[split]:
-            place = [each for each in ITEMS[split] if each.task == item.task].index(item)
-            if item.id in set(items):
-                right = float(share[item.task] > (place + 0.5) / N[item.task])
-                scores.append(ItemScore(item=item.id, score=right, answer=""))
-        return Evaluation(scores=tuple(scores), build_seconds=0.001, score_seconds=0.01)
+def model_of(stop_after: int | None = None) -> Model:
+    return Model(solves=by_weights, stop_after=stop_after)
 
 
 def begun(folder: Path) -> RunStore:
-    store = RunStore.create(folder)
-    store.begin({"status": "running"}, ITEMS)
-    return store
+    return begun_with(folder, ITEMS)
 
 
 def journey(store: RunStore, model: Model, *, strategy: str = "nsga2", items: int | None = None) -> Journey:
@@ -101,7 +90,7 @@ def test_outcomes_have_an_objective_per_task_and_a_weighted_mean(
     tmp_path: Path, strategy: str, items: int | None
 ) -> None:
     with begun(tmp_path / "run") as store:
-        journey(store, Model(), strategy=strategy, items=items).run()
+        journey(store, model_of(), strategy=strategy, items=items).run()
         outcomes = store.outcomes(MAIN)
         scores = store.scores(MAIN, "fit")
     assert len(outcomes) == 30
@@ -118,22 +107,22 @@ def test_outcomes_have_an_objective_per_task_and_a_weighted_mean(
 
 @pytest.mark.parametrize("items", [None, 6])
 def test_a_kill_anywhere_does_not_change_the_result(tmp_path: Path, items: int | None) -> None:
-    model = Model()
+    model = model_of()
     with begun(tmp_path / "whole") as store:
         journey(store, model, items=items).run()
         expected = stored_search(store)
-    for stop_after in range(1, model.asked.total(), 60):
+    for stop_after in range(1, len(model.asked), 5):
         folder = tmp_path / f"stopped-{stop_after}"
         with begun(folder) as store, pytest.raises(KeyboardInterrupt):
-            journey(store, Model(stop_after), items=items).run()
+            journey(store, model_of(stop_after), items=items).run()
         with RunStore.open(folder) as store:
-            journey(store, Model(), items=items).run()
+            journey(store, model_of(), items=items).run()
             assert stored_search(store) == expected
 
 
 def test_finalists_are_points_of_the_front_and_the_knee_comes_first(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
-        journey(store, Model()).run()
+        journey(store, model_of()).run()
         front = read_front(store, MAIN)
         validated = {each.trial for each in store.summaries("validation") if each.search == MAIN}
         winner = store.winner(MAIN)
@@ -153,7 +142,7 @@ def test_the_weighted_mean_of_the_tasks_is_predicted(tmp_path: Path) -> None:
     """Of one finalist nothing is shrunken: its validation score itself is predicted, whatever the sizes."""
     with RunStore.create(tmp_path / "run") as store:
         store.begin({"status": "running", "name": "run", **objectives_as_facts(AIMS)}, ITEMS)
-        replace(journey(store, Model()), finalists=1).run()
+        replace(journey(store, model_of()), finalists=1).run()
         summary = summarize(store)
     winner, predicted = summary.winner, summary.predicted
     assert winner is not None and winner.validation is not None and predicted is not None

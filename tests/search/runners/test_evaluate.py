@@ -39,15 +39,18 @@ class Model(ScriptedModel):
 
 @dataclass
 class FixedTask:
-    """A task that returns fixed scores."""
+    """A task that returns fixed scores, or crashes."""
 
     scores: Sequence[ItemScore]
     name: str = "fixed"
+    problem: BaseException | None = None
 
     def items(self, split: Split) -> Sequence[Item]:
         return ITEMS
 
     def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+        if self.problem is not None:
+            raise self.problem
         return self.scores
 
 
@@ -134,11 +137,7 @@ def test_an_evaluation_names_the_files_that_graders_read(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("problem", [ValueError("odd"), KeyError("odd"), SystemExit("odd")])
 def test_a_crash_of_a_task_is_a_failure_with_its_place(tmp_path: Path, problem: BaseException) -> None:
-    class Crashing(FixedTask):
-        def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
-            raise problem
-
-    failure = evaluator(tmp_path, Crashing(RIGHT))(RECIPE, "fit").failure or ""
+    failure = evaluator(tmp_path, FixedTask(RIGHT, problem=problem))(RECIPE, "fit").failure or ""
     assert re.fullmatch(rf"{type(problem).__name__}: .*odd.* \(.*test_evaluate\.py line \d+\)", failure)
 
 
@@ -187,12 +186,8 @@ def test_a_report_that_fails_is_no_failure_of_the_candidate(tmp_path: Path) -> N
 
 
 def test_scores_of_raises_one_error_when_a_task_crashes() -> None:
-    class Crashing(FixedTask):
-        def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
-            raise KeyError("lost")
-
     with pytest.raises(KingyoError, match=r"task fixed: .*KeyError: 'lost' \(.*test_evaluate\.py line"):
-        scores_of(Crashing(RIGHT), ScriptedModel({}), ITEMS)
+        scores_of(FixedTask(RIGHT, problem=KeyError("lost")), ScriptedModel({}), ITEMS)
     with pytest.raises(KingyoError, match="an ItemScore for each of 2 items"):
         scores_of(FixedTask(RIGHT[:1]), ScriptedModel({}), ITEMS)
 

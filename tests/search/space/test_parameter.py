@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe, look_up
-from kingyo.search.space import Bounds
+from kingyo.search.space import Bounds, parent_recipe
+from kingyo.search.space.parameter import SubsetSpace
 from tests.search.space.spaces import LAYOUT, SOURCES, TENSORS, space
 
 GROUPS = ["one", "kind", "block", "layers:3", "block+kind"]
@@ -59,13 +60,6 @@ def test_each_gene_reaches_exactly_the_tensors_of_its_group(groups: str, data: s
                 assert value == genes[f"weight/{source}/{group}"]
 
 
-def test_a_recipe_survives_its_yaml_and_its_dict() -> None:
-    search_space = space(groups="block")
-    recipe = search_space.decode(tuple(axis.first for axis in search_space.axes))
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
-    assert recipe.seed == 7
-
-
 def test_fixed_values_go_to_the_recipe_and_have_no_axis() -> None:
     search_space = space(density=0.4, normalize=True, weight=Bounds(low=0, high=1))
     assert {axis.name.split("/")[0] for axis in search_space.axes} == {"weight"}
@@ -81,28 +75,18 @@ def test_fixed_values_go_to_the_recipe_and_have_no_axis() -> None:
         ("arcee_fusion", {}, "arcee_fusion"),
         ("karcher", {}, "Give one of max_iter, tol a range"),
         ("task_arithmetic", {"density": Bounds(low=0, high=1)}, "density of merge.parameters"),
+        ("dare_ties", {"wieght": Bounds(low=0, high=1)}, "Did you mean 'weight'"),
+        ("dare_ties", {"density": Bounds(low=0, high=2)}, "density.*`kingyo list methods dare_ties`"),
+        ("dare_ties", {"density": 2}, "density.*`kingyo list methods dare_ties`"),
+        ("dare_ties", {"normalize": Bounds(low=0, high=1)}, "true or false"),
+        ("dare_ties", {"weight": 0.5, "density": 0.5}, "merge.parameters: .*fixed values only"),
     ],
 )
-def test_unsearchable_parameters_with_other_scales(
-    method: str, values: dict[str, Bounds], message: str
+def test_what_cannot_be_searched_is_reported(
+    method: str, values: dict[str, float | bool | Bounds], message: str
 ) -> None:
     with pytest.raises(KingyoError, match=message):
         space(method, **values)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"wieght": Bounds(low=0, high=1)}, "Did you mean 'weight'"),
-        ({"density": Bounds(low=0, high=2)}, "density.*`kingyo list methods dare_ties`"),
-        ({"density": 2}, "density.*`kingyo list methods dare_ties`"),
-        ({"normalize": Bounds(low=0, high=1)}, "true or false"),
-        ({"weight": 0.5, "density": 0.5}, "merge.parameters: .*fixed values only"),
-    ],
-)
-def test_unsearchable_settings_are_reported(values: dict[str, float | bool | Bounds], message: str) -> None:
-    with pytest.raises(KingyoError, match=message):
-        space(**values)
 
 
 def test_powers_of_ten_are_searched_evenly() -> None:
@@ -132,3 +116,59 @@ def test_axes_have_the_place_of_their_group_along_the_model() -> None:
     spans = [axis.place for axis in space("linear", "layers:3").axes][:3]
     assert spans == pytest.approx([1 / 6, 1 / 2, 5 / 6])
     assert {axis.place for axis in space(groups="kind").axes} == {None}
+
+
+# ---- subsets: none is the base, one source is that parent, several are task arithmetic
+
+
+THREE = {"ja": "models/ja", "math": "org/math@main", "lora": "models/base+models/lora"}
+
+
+def subsets(dtype: str | None = None, groups: str = "one") -> SubsetSpace:
+    return SubsetSpace(sources=THREE, base="models/base", layout=LAYOUT, groups=groups, dtype=dtype)
+
+
+def test_one_axis_per_source() -> None:
+    axes = subsets().axes
+    assert [axis.family for axis in axes] == ["weight/ja", "weight/math", "weight/lora"]
+    assert {(axis.low, axis.high, axis.neutral, axis.kind) for axis in axes} == {(0.0, 1.5, 0.0, "float")}
+
+
+@pytest.mark.parametrize("dtype", [None, "float32"])
+def test_none_is_the_base(dtype: str | None) -> None:
+    recipe = subsets(dtype).decode((0.0, 0.0, 0.0))
+    assert recipe == parent_recipe("models/base", dtype)
+    assert recipe.hash == parent_recipe("models/base", dtype).hash
+
+
+@pytest.mark.parametrize("dtype", [None, "float32"])
+@pytest.mark.parametrize("place", range(3))
+def test_one_source_is_its_parent(place: int, dtype: str | None) -> None:
+    recipe = subsets(dtype).decode(tuple(float(i == place) for i in range(3)))
+    assert recipe.hash == parent_recipe(list(THREE.values())[place], dtype).hash
+
+
+def test_one_source_with_another_weight_is_a_merge() -> None:
+    recipe = subsets().decode((0.5, 0.0, 0.0))
+    assert recipe.merge_method == "task_arithmetic" and recipe.base_model == "models/base"
+    assert [(each.model, each.parameters) for each in recipe.sources] == [("models/ja", {"weight": 0.5})]
+
+
+def test_several_are_merged_in_the_order_of_sources() -> None:
+    recipe = subsets("float32").decode((1.0, 0.0, 1.0))
+    assert (recipe.merge_method, recipe.base_model, recipe.dtype) == (
+        "task_arithmetic",
+        "models/base",
+        "float32",
+    )
+    assert [(each.model, each.parameters) for each in recipe.sources] == [
+        ("models/ja", {"weight": 1.0}),
+        ("models/base+models/lora", {"weight": 1.0}),
+    ]
+
+
+def test_a_source_may_lack_a_span() -> None:
+    recipe = subsets(groups="layers:2").decode((0.0, 0.7, 0.0, 0.0, 0.7, 0.7))
+    ja, lora = (each.parameters["weight"] for each in recipe.sources)
+    assert ja == LAYOUT.conditionals("layers:2", {"layers.0": 0.0, "layers.1": 0.7})
+    assert lora == 0.7

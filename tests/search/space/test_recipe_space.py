@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,29 +169,23 @@ def test_the_base_as_a_source_counts_only_where_it_is_merged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("methods", "choice", "message"),
+    ("methods", "options", "message"),
     [
-        (("linear",), SourceChoice(at_least=4), "linear takes, out of 3; received at least 4, at most 3"),
-        (("linear",), SourceChoice(at_least=3, at_most=2), "received at least 3, at most 2"),
-        (("linear", "model_stock"), SourceChoice(at_most=1), "model_stock .*received at least 2, at most 1"),
-        (("linear", "slerp"), SourceChoice(at_least=2), "slerp .*received at least 2, at most 1"),
-        (("linear", "slerp"), None, "at most 1 .* slerp; received 3"),
-        (("linear", "linear"), None, "different methods"),
+        (("linear",), {"choice": SourceChoice(at_least=4)}, "out of 3; received at least 4, at most 3"),
+        (("linear",), {"choice": SourceChoice(at_least=3, at_most=2)}, "received at least 3, at most 2"),
+        (("linear", "model_stock"), {"choice": SourceChoice(at_most=1)}, "received at least 2, at most 1"),
+        (("linear", "slerp"), {"choice": SourceChoice(at_least=2)}, "slerp .*at least 2, at most 1"),
+        (("linear", "slerp"), {}, "at most 1 .* slerp; received 3"),
+        (("linear", "linear"), {}, "different methods"),
+        (("linear", "ties"), {"base": None}, "a base for ties"),
+        (("linear",), {"weight": 1.0, "choice": SourceChoice(is_open=False)}, "merge: expected"),
     ],
 )
-def test_unreachable_limits(methods: tuple[str, ...], choice: SourceChoice | None, message: str) -> None:
+def test_spaces_without_a_recipe_are_refused(
+    methods: tuple[str, ...], options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(KingyoError, match=message):
-        recipe_space(*methods, choice=choice)
-
-
-def test_a_missing_base_is_reported() -> None:
-    with pytest.raises(KingyoError, match="a base for ties"):
-        recipe_space("linear", "ties", base=None)
-
-
-def test_nothing_to_search() -> None:
-    with pytest.raises(KingyoError, match="merge: expected"):
-        recipe_space("linear", weight=1.0, choice=SourceChoice(is_open=False))
+        recipe_space(*methods, **options)
 
 
 def test_probes_try_every_method() -> None:

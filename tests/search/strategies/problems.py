@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,41 +50,17 @@ def rotated_ellipsoid(n: int, condition: float = 1e4) -> Callable[[Genome], floa
     return score
 
 
-@dataclass(frozen=True)
-class Knapsack:
-    """0/1 knapsack: take things of most value within a capacity. Too heavy scores minus the excess."""
+def knapsack(n: int, seed: int) -> tuple[tuple[Axis, ...], Callable[[Genome], float], float]:
+    """Take things of most value within a capacity: axes, score (too heavy: minus the excess) and optimum."""
+    weights, values = np.random.default_rng(seed).integers(5, 41, (2, n))
+    capacity = weights.sum() // 2
 
-    weights: tuple[int, ...]
-    values: tuple[int, ...]
-    capacity: int
+    def score(genome: Genome) -> float:
+        weight, value = weights @ np.array(genome), values @ np.array(genome)
+        return float(value if weight <= capacity else capacity - weight)
 
-    @staticmethod
-    def random(n: int, seed: int) -> Knapsack:
-        rng = random.Random(seed)
-        weights = tuple(rng.randint(5, 40) for _ in range(n))
-        values = tuple(rng.randint(5, 40) for _ in range(n))
-        return Knapsack(weights, values, sum(weights) // 2)
-
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        return tuple(Axis(name=f"take/{i}", low=0, high=1, kind="binary") for i in range(len(self.weights)))
-
-    def score(self, genome: Genome) -> float:
-        weight = _dot(genome, self.weights)
-        return _dot(genome, self.values) if weight <= self.capacity else self.capacity - weight
-
-    @property
-    def optimum(self) -> int:
-        """By dynamic programming over the capacity."""
-        best = [0] * (self.capacity + 1)
-        for weight, value in zip(self.weights, self.values, strict=True):
-            for room in range(self.capacity, weight - 1, -1):
-                best[room] = max(best[room], best[room - weight] + value)
-        return best[self.capacity]
-
-
-def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
+    axes = tuple(Axis(name=f"take/{i}", low=0, high=1, kind="binary") for i in range(n))
+    return axes, score, max(map(score, itertools.product((0.0, 1.0), repeat=n)))
 
 
 def work(strategy: Strategy, score: Score, budget: int) -> list[tuple[Trial, float | None]]:

@@ -8,7 +8,7 @@ import pytest
 
 from kingyo.core.types import Axis
 from kingyo.errors import KingyoError
-from kingyo.search.strategies.random_and_grid import GridSearch, RandomSearch, axis_levels
+from kingyo.search.strategies.random_and_grid import GridSearch, axis_levels
 from kingyo.testing.strategies import MIXED_AXES
 from tests.search.strategies.problems import floats
 
@@ -51,11 +51,3 @@ def test_a_reduced_grid_spans_the_space() -> None:
 def test_too_many_points_are_refused_with_their_number() -> None:
     with pytest.raises(KingyoError, match="at most 100000 points; received 9765625"):
         GridSearch(floats(10), 0, Settings())
-
-
-def test_random_search_is_uniform_and_its_batch_is_its_setting() -> None:
-    strategy = RandomSearch(floats(2), 0, RandomSearch.Settings(batch=7))
-    assert strategy.batch == 7
-    genes = [gene for trial in strategy.ask(4000) for gene in trial.genome]
-    for low in range(10):
-        assert 700 < sum(low / 10 <= gene < (low + 1) / 10 for gene in genes) < 900

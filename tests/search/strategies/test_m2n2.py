@@ -62,13 +62,6 @@ def test_slerp_is_linear_without_an_arc(a: list[float], b: list[float]) -> None:
     assert slerp(np.array(a), np.array(b), 0.25) == pytest.approx(expected)
 
 
-def test_slerp_of_coefficients_is_slerp_of_orthogonal_task_vectors_of_one_length() -> None:
-    rng = np.random.RandomState(0)
-    deltas = 3.7 * np.linalg.qr(rng.normal(size=(50, 4)))[0]
-    a, b = rng.uniform(size=4), rng.uniform(size=4)
-    assert deltas @ slerp(a, b, 0.3) == pytest.approx(slerp(deltas @ a, deltas @ b, 0.3))
-
-
 def test_non_float_genes_come_from_the_nearer_parent() -> None:
     a, b = np.array([0.0, 3.0, 3.0, 0.0]), np.array([1.0, 5.0, 5.0, 1.0])
     left, floating = np.array([True, True, False, False]), np.array([True, False, False, True])

@@ -90,12 +90,6 @@ def test_without_lessons_it_is_the_inner_strategy_on_families_or_on_all_axes(tie
     assert [trial.genome for trial in trials] == expected
 
 
-def test_a_lesson_is_a_point_among_untied_axes() -> None:
-    trials = searched(memetic(tie=False, first=4, lessons=1), 24)
-    assert [trial.number for trial in trials if trial.lesson is not None] == [4]
-    assert max(outcome(trial).score or 0.0 for trial in trials[6:]) >= (outcome(trials[4]).score or 0.0)
-
-
 def test_a_failed_lesson_changes_nothing() -> None:
     strategy = memetic(first=2, lessons=1)
     strategy.learn = near_goal

@@ -21,7 +21,7 @@ from kingyo.search.strategies.quality_diversity import (
     singular_root,
     singular_step,
 )
-from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
+from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from tests.search.strategies.problems import floats
 
 Objectives = Callable[[Genome], tuple[float, ...]]
@@ -37,28 +37,16 @@ def judged(trial: Trial, objectives: Sequence[float], *, partial: bool = False) 
 # ---- the contract
 
 
-class OfSeveralTasks(StrategyContract):
-    tasks = 3
+class TestCycleQdOfThreeTasks(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("cycleqd", axes, seed, {"population": 4})
 
     def evaluate(self, trial: Trial) -> Outcome:
         outcome = super().evaluate(trial)
         if outcome.score is None:
             return outcome
         first = (trial.genome[0] - self.axes[0].low) / (self.axes[0].high - self.axes[0].low)
-        return judged(trial, (outcome.score, first, 1 - first)[: self.tasks], partial=trial.number % 5 == 2)
-
-
-class TestCycleQd(OfSeveralTasks):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("cycleqd", axes, seed, {"population": 4})
-
-
-class TestCycleQdOfTwoTasks(OfSeveralTasks):
-    axes = FLOAT_AXES
-    tasks = 2
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("cycleqd", axes, seed, {"population": 6, "sigma": 1, "mutation_step": 0, "initial": 0})
+        return judged(trial, (outcome.score, first, 1 - first), partial=trial.number % 5 == 2)
 
 
 # ---- archives
@@ -110,24 +98,6 @@ def test_each_archive_uses_its_task_as_quality_and_others_as_behaviour() -> None
     on_second, on_first = strategy.ask(4), strategy.ask(4)
     assert parents(on_first) == {0, 2}  # by the second task: {0, 1} low, {2, 3} high; best at the first
     assert parents(on_second) == {1, 2}  # by the first task: {2, 3} low, {0, 1} high; best at the second
-
-
-def test_the_quality_changes_with_every_generation() -> None:
-    strategy = build_four(cells=1)
-    generation(strategy, (0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.1, 0.1, 0.9), (0.2, 0.2, 0.2))
-    trials = strategy.ask(24)
-    turns = [{trial.parents for trial in trials[i : i + 4]} for i in range(0, 24, 4)]
-    assert turns == [{(1,)}, {(2,)}, {(0,)}, {(1,)}, {(2,)}, {(0,)}]
-
-
-def test_an_estimate_has_children_but_no_niche_of_a_measured_trial() -> None:
-    strategy = build_four(cells=1)
-    trials = strategy.ask(4)
-    strategy.tell([judged(trials[0], (0.9, 0.9), partial=True)])
-    assert {trial.parents for trial in strategy.ask(4)} == {(0,)}
-    strategy.tell([judged(trials[1], (0.1, 0.1))])
-    strategy.tell([judged(trials[2], (1.0, 1.0), partial=True)])
-    assert {trial.parents for trial in strategy.ask(4)} == {(1,)}
 
 
 def test_known_points_start_the_archive_without_parents() -> None:
