@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.mistrals import WIDTHS
+from tests.mistrals import Shapes, shapes_of, write_file
 
 SDXL: dict[str, Any] = {
     "addition_embed_type": "text_time",
@@ -32,12 +31,10 @@ TO_Q = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
 
 
 @cache
-def shapes() -> dict[str, tuple[int, ...]]:
+def shapes() -> Shapes:
     """Name -> shape of the tensors of SDXL's UNet."""
     diffusers = pytest.importorskip("diffusers")
-    with torch.device("meta"):
-        unet = diffusers.UNet2DConditionModel(**SDXL)
-    return {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
+    return shapes_of(lambda: diffusers.UNet2DConditionModel(**SDXL))
 
 
 def unet(folder: Path, dtype: str = "F16", variant: str = ".fp16") -> Path:
@@ -45,14 +42,7 @@ def unet(folder: Path, dtype: str = "F16", variant: str = ".fp16") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     config = {"_class_name": "UNet2DConditionModel", **SDXL}
     (folder / "config.json").write_text(json.dumps(config))
-    header, end = dict[str, object](), 0
-    for name, shape in shapes().items():
-        start, end = end, end + WIDTHS[dtype] * math.prod(shape)
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    with (folder / f"diffusion_pytorch_model{variant}.safetensors").open("wb") as stream:
-        stream.write(len(text).to_bytes(8, "little") + text)
-        stream.truncate(8 + len(text) + end)
+    write_file(folder / f"diffusion_pytorch_model{variant}.safetensors", shapes(), dtype)
     return folder
 
 

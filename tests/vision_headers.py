@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import transformers
+from torch import nn
 from transformers import AddedToken, TokenizersBackend
 
-from tests.mistrals import HIDDEN, decoder_shapes, write_tokenizer, write_weights
+from tests.mistrals import DECODER, Shapes, decoder_shapes, shapes_of, write_tokenizer, write_weights
 
-Shapes = Iterator[tuple[str, tuple[int, ...]]]
 LLAMA_3: Mapping[str, Any] = {
+    **DECODER,
     "bos_token_id": 128_000,
     "eos_token_id": 128_009,
     "hidden_act": "silu",
-    "hidden_size": HIDDEN,
-    "intermediate_size": 14_336,
     "max_position_embeddings": 8192,
-    "num_attention_heads": 32,
-    "num_hidden_layers": 32,
-    "num_key_value_heads": 8,
     "rms_norm_eps": 1e-05,
     "rope_theta": 500_000.0,
     "tie_word_embeddings": False,
     "vocab_size": 128_256,
 }
+LLAMA_OF_MANTIS = {**LLAMA_3, "model_type": "llama", "eos_token_id": 128_001, "vocab_size": 128_258}
 SIGLIP: Mapping[str, Any] = {
     "hidden_act": "gelu_pytorch_tanh",
     "hidden_size": 1152,
@@ -50,6 +47,23 @@ CLIP: Mapping[str, Any] = {
     "projection_dim": 768,
     "vocab_size": 32_000,
 }
+MISTRAL: Mapping[str, Any] = {
+    "architectures": ["MistralForCausalLM"],
+    "intermediate_size": 14_336,
+    "max_position_embeddings": 32_768,
+    "model_type": "mistral",
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 1_000_000.0,
+    "sliding_window": None,
+    "vocab_size": 32_064,
+}
+RELEASED = {
+    "model.vision_tower.": "vision_tower.vision_model.",
+    "model.language_model.": "language_model.model.",
+    "lm_head.": "language_model.lm_head.",
+}
+"""Prefixes of names in memory -> those of the releases."""
 TILES = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 
 
@@ -60,21 +74,10 @@ def llava_next(folder: Path) -> Path:
         "image_grid_pinpoints": TILES,
         "image_token_index": 32_000,
         "model_type": "llava_next",
-        "text_config": {
-            "architectures": ["MistralForCausalLM"],
-            "intermediate_size": 14_336,
-            "max_position_embeddings": 32_768,
-            "model_type": "mistral",
-            "num_key_value_heads": 8,
-            "rms_norm_eps": 1e-05,
-            "rope_theta": 1_000_000.0,
-            "sliding_window": None,
-            "vocab_size": 32_064,
-        },
+        "text_config": MISTRAL,
         "torch_dtype": "float16",
         "vision_config": CLIP,
     }
-    shapes = dict([("image_newline", (HIDDEN,)), *_llava_shapes(CLIP, 32_064)])
     preprocessor = {
         "image_processor_type": "LlavaNextImageProcessor",
         "processor_class": "LlavaNextProcessor",
@@ -88,7 +91,7 @@ def llava_next(folder: Path) -> Path:
         "patch_size": 14,
         "vision_feature_select_strategy": "default",
     }
-    _write(folder, config, shapes, preprocessor, processor)
+    _write(folder, config, llava_next_shapes(), preprocessor, processor)
     return folder
 
 
@@ -99,7 +102,7 @@ def mantis(folder: Path) -> Path:
         "image_token_index": 128_256,
         "model_type": "llava",
         "pad_token_id": 128_257,
-        "text_config": {**LLAMA_3, "model_type": "llama", "eos_token_id": 128_001, "vocab_size": 128_258},
+        "text_config": LLAMA_OF_MANTIS,
         "torch_dtype": "float16",
         "vision_config": SIGLIP,
         "vision_feature_layer": -2,
@@ -111,10 +114,14 @@ def mantis(folder: Path) -> Path:
         "size": {"height": 384, "width": 384},
     }
     own = {"processor_class": "MLlavaProcessor"}
-    _write(folder, config, dict(_llava_shapes(SIGLIP, 128_258)), preprocessor, own)
+    _write(folder, config, mantis_shapes(), preprocessor, own)
     ends = {"bos_token_id": 128_000, "eos_token_id": 128_001, "pad_token_id": 128_257}
     (folder / "generation_config.json").write_text(json.dumps(ends))
     return folder
+
+
+def mantis_shapes() -> Shapes:
+    return _llava_shapes("Llava", text_config=dict(LLAMA_OF_MANTIS), vision_config=dict(SIGLIP))
 
 
 def llama_3(folder: Path) -> Path:
@@ -128,7 +135,7 @@ def llama_3(folder: Path) -> Path:
     }
     (folder / "config.json").write_text(json.dumps(config))
     write_tokenizer(folder)
-    write_weights(folder, dict(decoder_shapes(128_256)), "BF16", 4)
+    write_weights(folder, decoder_shapes(128_256), "BF16", 4)
     return folder
 
 
@@ -153,24 +160,27 @@ def bunny(folder: Path) -> Path:
     }
     (folder / "config.json").write_text(json.dumps(config))
     write_tokenizer(folder)
+    tower = {name: shape for name, shape in mantis_shapes().items() if name.startswith("vision_tower.")}
+    projector = nn.Sequential(
+        nn.Linear(3456, 4096, device="meta"), nn.GELU(), nn.Linear(4096, 4096, device="meta")
+    )
     shapes = {
-        **dict(decoder_shapes(128_256)),
-        **dict(_siglip("model.vision_tower.vision_tower.vision_model")),
-        **dict(_projector("model.mm_projector", ("0", "2"), 3456)),
+        **decoder_shapes(128_256),
+        **{f"model.vision_tower.{name}": shape for name, shape in tower.items()},
+        **{f"model.mm_projector.{name}": shape for name, shape in shapes_of(lambda: projector).items()},
     }
     write_weights(folder, shapes, "F16", 4)
     return folder
 
 
-def n_bytes_of_llava() -> int:
-    """Return the bytes of all weights of ``llava_next``."""
-    return 2 * sum(math.prod(shape) for _, shape in _llava_shapes(CLIP, 32_064)) + 2 * HIDDEN
+def llava_next_shapes() -> Shapes:
+    return _llava_shapes("LlavaNext", text_config=dict(MISTRAL), vision_config=dict(CLIP))
 
 
 def _write(
     folder: Path,
     config: Mapping[str, Any],
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     preprocessor: Mapping[str, Any],
     processor: Mapping[str, Any],
 ) -> None:
@@ -191,63 +201,16 @@ def _write(
     write_weights(folder, shapes, "F16", 4)
 
 
-def _llava_shapes(vision: Mapping[str, Any], vocabulary: int) -> Shapes:
-    tower = "vision_tower.vision_model"
-    yield from _siglip(tower) if vision is SIGLIP else _tower(tower, vision)
-    yield from _projector("multi_modal_projector", ("linear_1", "linear_2"), vision["hidden_size"])
-    for name, shape in decoder_shapes(vocabulary):
-        yield f"language_model.{name}", shape
+def _llava_shapes(family: str, **config: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of a LLaVA, by the names of its release."""
+    config_class = getattr(transformers, f"{family}Config")
+    model_class = getattr(transformers, f"{family}ForConditionalGeneration")
+    shapes = shapes_of(lambda: model_class(config_class(**config)))
+    return {_released(name): shape for name, shape in shapes.items()}
 
 
-def _projector(prefix: str, names: tuple[str, str], width: int) -> Shapes:
-    for name, size in zip(names, (width, HIDDEN), strict=True):
-        yield f"{prefix}.{name}.weight", (HIDDEN, size)
-        yield f"{prefix}.{name}.bias", (HIDDEN,)
-
-
-def _tower(prefix: str, vision: Mapping[str, Any]) -> Shapes:
-    width, inner, size = vision["hidden_size"], vision["intermediate_size"], vision["patch_size"]
-    is_clip = vision["model_type"] == "clip_vision_model"
-    n_patches = (vision["image_size"] // size) ** 2
-    yield f"{prefix}.embeddings.patch_embedding.weight", (width, 3, size, size)
-    yield f"{prefix}.embeddings.position_embedding.weight", (n_patches + is_clip, width)
-    if is_clip:
-        yield f"{prefix}.embeddings.class_embedding", (width,)
-        yield from _norm(f"{prefix}.pre_layrnorm", width)
-    else:
-        yield f"{prefix}.embeddings.patch_embedding.bias", (width,)
-    for number in range(vision["num_hidden_layers"]):
-        layer = f"{prefix}.encoder.layers.{number}"
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            yield from _linear(f"{layer}.self_attn.{name}", width, width)
-        yield from _block_rest(layer, width, inner)
-    yield from _norm(f"{prefix}.post_layernorm", width)
-
-
-def _block_rest(layer: str, width: int, inner: int) -> Shapes:
-    yield from _norm(f"{layer}.layer_norm1", width)
-    yield from _norm(f"{layer}.layer_norm2", width)
-    yield from _linear(f"{layer}.mlp.fc1", inner, width)
-    yield from _linear(f"{layer}.mlp.fc2", width, inner)
-
-
-def _siglip(tower: str) -> Shapes:
-    yield from _tower(tower, SIGLIP)
-    width, inner, prefix = SIGLIP["hidden_size"], SIGLIP["intermediate_size"], f"{tower}.head"
-    yield f"{prefix}.probe", (1, 1, width)
-    yield f"{prefix}.attention.in_proj_weight", (3 * width, width)
-    yield f"{prefix}.attention.in_proj_bias", (3 * width,)
-    yield from _linear(f"{prefix}.attention.out_proj", width, width)
-    yield from _norm(f"{prefix}.layernorm", width)
-    yield from _linear(f"{prefix}.mlp.fc1", inner, width)
-    yield from _linear(f"{prefix}.mlp.fc2", width, inner)
-
-
-def _linear(name: str, n_out: int, n_in: int) -> Shapes:
-    yield f"{name}.weight", (n_out, n_in)
-    yield f"{name}.bias", (n_out,)
-
-
-def _norm(name: str, width: int) -> Shapes:
-    yield f"{name}.weight", (width,)
-    yield f"{name}.bias", (width,)
+def _released(name: str) -> str:
+    for own, released in RELEASED.items():
+        if name.startswith(own):
+            return released + name.removeprefix(own)
+    return name.removeprefix("model.")
