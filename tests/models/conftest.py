@@ -9,6 +9,9 @@ import torch
 
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
+from kingyo.models.vision_language import LiveVisionLanguageModel
+from tests.models.classifiers import picture
+from tests.models.vision_families import EACH_FAMILY, build, lacks
 from tests.models_on_disk import FAMILIES
 
 torch.set_num_threads(1)  # threads slow down 16-wide matrices
@@ -23,6 +26,9 @@ PROMPTS = [
     "the cat 1",
     "10 11 12 13 14 15 16 17 18 19",
 ]
+
+
+IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
 
 
 def fill(model: LiveModel, seed: int) -> None:
@@ -45,3 +51,14 @@ def live(checkpoint: Path) -> LiveModel:
     model = LiveModel.load(checkpoint, LoadOptions(batch_size=3))
     fill(model, 0)
     return model
+
+
+@pytest.fixture(scope="module", params=EACH_FAMILY)
+def seeing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> LiveVisionLanguageModel:
+    """Return a live vision-language model of a family."""
+    if missing := lacks(request.param):
+        pytest.skip(f"needs {', '.join(missing)}")
+    folder = build(request.param, tmp_path_factory.mktemp("models") / request.param)
+    return LiveVisionLanguageModel.load(folder, LoadOptions(dtype="float32", batch_size=3))

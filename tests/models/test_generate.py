@@ -137,3 +137,19 @@ def test_an_end_at_the_token_limit_is_not_a_cut(tmp_path: Path, end: str) -> Non
     (at_the_limit,) = live.write(PROMPTS[:1], max_new_tokens=3, stop=stop)
     (before_it,) = live.write(PROMPTS[:1], max_new_tokens=2, stop=stop)
     assert (at_the_limit.is_cut, before_it.is_cut) == (False, True)
+
+
+def test_the_head_gets_no_slice_for_whose_rows_torch_would_copy_it(live: LiveModel) -> None:
+    """Answers are those of the model of transformers alone."""
+    head, given = live.module.get_output_embeddings(), list[bool]()
+    head.register_forward_hook(lambda _, args, __: given.append(args[0].is_contiguous()))
+    pairs = [(prompt, answer) for prompt in PROMPTS for answer in (" 3", " the cat is 7")]
+    written, likelihoods = live.write(PROMPTS, max_new_tokens=8), live.log_likelihood(pairs)
+    assert given and all(given)
+    head._forward_pre_hooks.clear()
+    given.clear()
+    assert live.write(PROMPTS, max_new_tokens=8) == written
+    assert not all(given), "without the copy, the head gets a slice"
+    given.clear()
+    assert live.log_likelihood(pairs) == pytest.approx(likelihoods)
+    assert not all(given)

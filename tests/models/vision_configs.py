@@ -32,10 +32,9 @@ ENCODER: Mapping[str, Any] = {
     "patch_size": 8,
 }
 FINE: Mapping[str, Any] = {**ENCODER, "patch_size": 4}
+IMAGE = {"image_token_index": "<image>"}
 WHOLE = {"sliding_window": None}
 TIED = {"tie_word_embeddings": True}
-LLAMA, MISTRAL, QWEN, GEMMA = ({"model_type": name} for name in ("llama", "mistral", "qwen2", "gemma"))
-IM = ("<|im_start|>", "<|im_end|>")
 
 
 def _nothing() -> dict[str, Any]:
@@ -48,12 +47,14 @@ class Family:
 
     Attributes:
         model, text: the first words of its classes, and of those of its text architecture.
-        decoder, text_config: what text configs have besides ``DECODER``, and what only its own has.
+        decoder, text_config: what text configs have besides ``DECODER``, and what only its own has
+            (the kind of the architecture, if nothing else).
         ids: keys of its config that are tokens; the first is the token of an image's patch.
-        tokens, named: its special tokens, and names of them in the tokenizer's config.
+        named, more: names of special tokens in the tokenizer's config, and further special tokens.
+        image: what a chat template writes for an image.
         is_flat: whether the keys of its text config are at the top of its config.
         renamed: prefixes that ``save_pretrained`` writes -> those of the releases.
-        needs: modules that its processor needs besides Pillow.
+        needs: modules that its processor needs besides the extra `vision`.
         pixels, n_tokens, inputs: of one image, as its processor makes them.
     """
 
@@ -64,11 +65,11 @@ class Family:
     vision: Mapping[str, Any]
     config: Mapping[str, Any] = field(default_factory=_nothing)
     ids: Mapping[str, str]
-    tokens: tuple[str, ...]
     named: Mapping[str, str] = field(default_factory=_nothing)
+    more: tuple[str, ...] = ()
     preprocessor: Mapping[str, Any]
     processor: Mapping[str, Any] = field(default_factory=_nothing)
-    template: str
+    image: str = "<image>"
     is_flat: bool = False
     renamed: Mapping[str, str] = field(default_factory=_nothing)
     needs: tuple[str, ...] = ()
@@ -76,21 +77,20 @@ class Family:
     n_tokens: int = 4
     inputs: Mapping[str, Any] = field(default_factory=_nothing)
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Its special tokens."""
+        return tuple(dict.fromkeys((*self.ids.values(), *self.named.values(), *self.more)))
 
-def chat(image: str, *, start: str = "", role: str, end: str = "", answer: str = "") -> str:
-    """Return a chat template; ``image`` stands for an image, ``role`` is a Jinja expression."""
-    part = f"{{{{ '{image}' if part['type'] == 'image' else part['text'] }}}}"
-    parts = f"{{% for part in message['content'] %}}{part}{{% endfor %}}"
-    text = "{{ message['content'] }}"
-    content = f"{{% if message['content'] is string %}}{text}{{% else %}}{parts}{{% endif %}}"
-    messages = f"{{% for message in messages %}}{{{{ {role} }}}}{content}{end}{{% endfor %}}"
-    return f"{start}{messages}{{% if add_generation_prompt %}}{answer}{{% endif %}}"
-
-
-def im(image: str) -> str:
-    """Return the chat template of Qwens."""
-    role = "'<|im_start|>' + message['role'] + '\\n'"
-    return chat(image, role=role, end="<|im_end|>\n", answer="<|im_start|>assistant\n")
+    @property
+    def template(self) -> str:
+        """A chat template."""
+        part = f"{{{{ '{self.image}' if part['type'] == 'image' else part['text'] }}}}"
+        parts = f"{{% for part in message['content'] %}}{part}{{% endfor %}}"
+        text = "{{ message['content'] }}"
+        content = f"{{% if message['content'] is string %}}{text}{{% else %}}{parts}{{% endif %}}"
+        messages = f"{{% for message in messages %}}{{{{ message['role'] }}}}: {content} {{% endfor %}}"
+        return f"{messages}{{% if add_generation_prompt %}}assistant:{{% endif %}}"
 
 
 _CLIP: Mapping[str, Any] = {**ENCODER, "model_type": "clip_vision_model", "projection_dim": 32}
@@ -98,35 +98,29 @@ _SIGLIP: Mapping[str, Any] = {**ENCODER, "model_type": "siglip_vision_model", "v
 _TOWER = {"vision_tower.": "vision_tower.vision_model."}
 _SQUARE = {"height": 16, "width": 16}
 _TILES = [[16, 32], [32, 16], [32, 32]]
-_TURN = "'<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\\n'"
 _LLAVA = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
 
 _LLAVAS: Mapping[str, Family] = {
     "llava": Family(
         model="Llava",
         text="Llama",
-        text_config=LLAMA,
         vision=_CLIP,
-        ids={"image_token_index": "<image>"},
-        tokens=("<image>",),
+        ids=IMAGE,
         preprocessor={
             "image_processor_type": "CLIPImageProcessor",
             "size": {"shortest_edge": 16},
             "crop_size": _SQUARE,
         },
         processor=_LLAVA,
-        template=chat("<image>\\n", role="message['role'] | upper + ': '", end=" ", answer="ASSISTANT:"),
         renamed=_TOWER,
     ),
     "llava_next": Family(
         model="LlavaNext",
         text="Mistral",
         decoder=WHOLE,
-        text_config=MISTRAL,
         vision=_CLIP,
         config={"image_grid_pinpoints": _TILES},
-        ids={"image_token_index": "<image>"},
-        tokens=("<image>",),
+        ids=IMAGE,
         preprocessor={
             "image_processor_type": "LlavaNextImageProcessor",
             "size": {"shortest_edge": 16},
@@ -134,9 +128,6 @@ _LLAVAS: Mapping[str, Family] = {
             "image_grid_pinpoints": _TILES,
         },
         processor=_LLAVA,
-        template=chat(
-            "<image>\\n", start="<s>", role="'[INST] ' if message['role'] == 'user' else '[/INST] '"
-        ),
         renamed=_TOWER,
         pixels=(1, 3, 3, 16, 16),
         n_tokens=10,
@@ -145,20 +136,16 @@ _LLAVAS: Mapping[str, Family] = {
     "llava_onevision": Family(
         model="LlavaOnevision",
         text="Qwen2",
-        text_config=QWEN,
         vision=_SIGLIP,
         config={"image_grid_pinpoints": [[16, 16], *_TILES]},
-        ids={"image_token_index": "<image>", "video_token_index": "<video>"},
-        tokens=(*IM, "<image>", "<video>"),
+        ids={**IMAGE, "video_token_index": "<video>"},
         preprocessor={
             "image_processor_type": "LlavaOnevisionImageProcessor",
             "size": _SQUARE,
             "image_grid_pinpoints": [[16, 16], *_TILES],
         },
         processor={"num_image_tokens": 4, "vision_feature_select_strategy": "full"},
-        template=im("<image>\\n"),
         renamed=_TOWER,
-        needs=("torchvision",),
         pixels=(1, 2, 3, 16, 16),
         n_tokens=10,
         inputs={"image_sizes": [[16, 16]]},
@@ -167,19 +154,17 @@ _LLAVAS: Mapping[str, Family] = {
         model="PaliGemma",
         text="Gemma",
         decoder={"head_dim": 8, **TIED},
-        text_config=GEMMA,
         vision=_SIGLIP,
         config={"projection_dim": 32},
-        ids={"image_token_index": "<image>"},
-        tokens=("<image>",),
+        ids=IMAGE,
         preprocessor={"image_processor_type": "SiglipImageProcessor", "size": _SQUARE, "image_seq_length": 4},
-        template=chat("<image>", role="''"),
         renamed=_TOWER,
     ),
     "gemma3": Family(
         model="Gemma3",
         text="Gemma3",
         decoder={"head_dim": 8, "sliding_window": 64, **TIED},
+        text_config={"model_type": "gemma3_text"},
         vision={**_SIGLIP, **FINE},
         config={"mm_tokens_per_image": 4},
         ids={
@@ -187,13 +172,6 @@ _LLAVAS: Mapping[str, Family] = {
             "boi_token_index": "<start_of_image>",
             "eoi_token_index": "<end_of_image>",
         },
-        tokens=(
-            "<start_of_turn>",
-            "<end_of_turn>",
-            "<start_of_image>",
-            "<end_of_image>",
-            "<image_soft_token>",
-        ),
         named={
             "boi_token": "<start_of_image>",
             "eoi_token": "<end_of_image>",
@@ -201,23 +179,15 @@ _LLAVAS: Mapping[str, Family] = {
         },
         preprocessor={"image_processor_type": "Gemma3ImageProcessor", "size": _SQUARE},
         processor={"image_seq_length": 4},
-        template=chat(
-            "<start_of_image>",
-            start="<s>",
-            role=_TURN,
-            end="<end_of_turn>\n",
-            answer="<start_of_turn>model\n",
-        ),
+        image="<start_of_image>",
         renamed=_TOWER,
     ),
     "internvl": Family(
         model="InternVL",
         text="Qwen2",
-        text_config=QWEN,
         vision=FINE,
         config={"image_seq_length": 4, "downsample_ratio": 0.5},
         ids={"image_token_id": "<IMG_CONTEXT>"},
-        tokens=(*IM, "<img>", "</img>", "<IMG_CONTEXT>", "<video>"),
         named={
             "start_image_token": "<img>",
             "end_image_token": "</img>",
@@ -232,35 +202,27 @@ _LLAVAS: Mapping[str, Family] = {
             "max_patches": 4,
         },
         processor={"image_seq_length": 4},
-        template=im("<IMG_CONTEXT>\\n"),
-        needs=("torchvision",),
+        image="<IMG_CONTEXT>",
     ),
     "mistral3": Family(
         model="Mistral3",
         text="Mistral",
         decoder={"head_dim": 8, **WHOLE},
-        text_config=MISTRAL,
         vision={**FINE, "model_type": "pixtral", "head_dim": 16},
         config={"spatial_merge_size": 2},
         ids={"image_token_index": "[IMG]"},
-        tokens=("[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]"),
+        more=("[IMG_BREAK]", "[IMG_END]"),
+        image="[IMG]",
         preprocessor={
             "image_processor_type": "PixtralImageProcessor",
             "size": {"longest_edge": 16},
             "patch_size": {"height": 4, "width": 4},
         },
         processor={"processor_class": "PixtralProcessor", "patch_size": 4, "spatial_merge_size": 2},
-        template=chat("[IMG]", start="<s>", role="'[INST]' if message['role'] == 'user' else '[/INST]'"),
-        needs=("torchvision",),
         inputs={"image_sizes": [[16, 16]]},
     ),
 }
-_FAKE = ("<fake_token_around_image>", "<image>", "<end_of_utterance>")
-
-
-def _utterances() -> str:
-    role = "message['role'] | capitalize + ': '"
-    return chat("<image>", start="<s>", role=role, end="<end_of_utterance>\n", answer="Assistant:")
+_FAKE = ("<fake_token_around_image>", "<end_of_utterance>")
 
 
 def _qwen(
@@ -282,7 +244,6 @@ def _qwen(
         text_config={"rope_parameters": {**rope, "mrope_section": [2, 1, 1]}},
         vision={"depth": 2, "num_heads": 2, "patch_size": 4, "hidden_size": 32, **vision},
         ids={**ids, **ends},
-        tokens=(*IM, *ends.values(), *ids.values()),
         preprocessor={
             "image_processor_type": "Qwen2VLImageProcessor",
             "size": {"shortest_edge": 64, "longest_edge": 1024},
@@ -290,9 +251,8 @@ def _qwen(
             "temporal_patch_size": 2,
             "merge_size": 2,
         },
-        template=im("<|vision_start|><|image_pad|><|vision_end|>"),
+        image="<|vision_start|><|image_pad|><|vision_end|>",
         is_flat=is_flat,
-        needs=("torchvision",),
         pixels=(16, 96),
         inputs={"image_grid_thw": [[1, 4, 4]]},
     )
@@ -303,11 +263,10 @@ def _idefics3(model: str, needs: tuple[str, ...] = ()) -> Family:
     return Family(
         model=model,
         text="Llama",
-        text_config=LLAMA,
         vision=FINE,
         config={"scale_factor": 2},
         ids={"image_token_id": "<image>"},
-        tokens=(*_FAKE, "<global-img>", *(f"<row_{row}_col_{col}>" for row in (1, 2) for col in (1, 2))),
+        more=(*_FAKE, "<global-img>", *(f"<row_{row}_col_{col}>" for row in (1, 2) for col in (1, 2))),
         preprocessor={
             "image_processor_type": f"{model}ImageProcessor",
             "size": {"longest_edge": 32},
@@ -315,7 +274,6 @@ def _idefics3(model: str, needs: tuple[str, ...] = ()) -> Family:
             "do_image_splitting": True,
         },
         processor={"image_seq_len": 4},
-        template=_utterances(),
         needs=needs,
         pixels=(1, 5, 3, 16, 16),
         n_tokens=20,
@@ -328,7 +286,6 @@ FAMILIES: Mapping[str, Family] = {
         model="Idefics2",
         text="Mistral",
         decoder=WHOLE,
-        text_config=MISTRAL,
         vision=ENCODER,
         config={
             "perceiver_config": {
@@ -341,18 +298,17 @@ FAMILIES: Mapping[str, Family] = {
             }
         },
         ids={"image_token_id": "<image>"},
-        tokens=_FAKE,
+        more=_FAKE,
         preprocessor={
             "image_processor_type": "Idefics2ImageProcessor",
             "size": {"shortest_edge": 16, "longest_edge": 16},
             "do_image_splitting": False,
         },
         processor={"image_seq_len": 4},
-        template=_utterances(),
         pixels=(1, 1, 3, 16, 16),
     ),
     "idefics3": _idefics3("Idefics3"),
-    "smolvlm": _idefics3("SmolVLM", needs=("torchvision", "num2words")),
+    "smolvlm": _idefics3("SmolVLM", needs=("num2words",)),
     "qwen2_vl": _qwen("Qwen2VL", "Qwen2", vision={"embed_dim": 32, "mlp_ratio": 2}, decoder=TIED),
     "qwen2_5_vl": _qwen(
         "Qwen2_5_VL",

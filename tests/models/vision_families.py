@@ -23,7 +23,7 @@ from tests.merging.checkpoints.architectures import write
 from tests.models.vision_configs import DECODER, FAMILIES, Family
 from tests.slow import slow
 
-OFTEN = ("gemma3", "llava", "qwen2_vl", "smolvlm")
+OFTEN = ("gemma3", "idefics3", "llava", "qwen2_vl")
 EACH_FAMILY = [*OFTEN, *slow(*sorted(FAMILIES.keys() - OFTEN))]
 """The common families, and the others for slow tests."""
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
@@ -67,7 +67,7 @@ def inputs(family: str) -> dict[str, Tensor]:
 
 def lacks(family: str) -> list[str]:
     """Return the modules that the processor needs and this machine lacks."""
-    return [name for name in ("PIL", *FAMILIES[family].needs) if find_spec(name) is None]
+    return [name for name in FAMILIES[family].needs if find_spec(name) is None]
 
 
 def tokenizer(family: Family) -> TokenizersBackend:
@@ -133,7 +133,7 @@ def _decoder(family: Family) -> dict[str, Any]:
 
 def _model(family: Family) -> PreTrainedModel:
     config = getattr(transformers, f"{family.model}Config")(
-        text_config={**_decoder(family), **family.text_config},
+        text_config={**_decoder(family), **(family.text_config or {"model_type": family.text.lower()})},
         vision_config=dict(family.vision),
         tie_word_embeddings=family.decoder.get("tie_word_embeddings", False),
         **family.config,
