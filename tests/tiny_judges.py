@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from transformers import (
 )
 
 from kingyo.core.types import Item, Media
+from tests.tasks.pictures import media
 
 WIDTH = 16
 SIDE = 8
@@ -118,8 +118,7 @@ def as_media(pixels: Any) -> Media:
     """Return pixels, [height, width, 3], as a picture without a file."""
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
-    content = stream.getvalue()
-    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    return media(stream.getvalue())
 
 
 def folder_of(folder: Path, pictures: list[Media]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from transformers import (
 )
 
 from kingyo.core.types import Media
+from tests.tasks.pictures import media
 
 LABELS = ("red", "green", "blue")
 
@@ -52,5 +52,4 @@ def vit(folder: Path, seed: int = 0) -> Path:
 def picture(colour: tuple[int, int, int], size: int = 8) -> Media:
     stream = BytesIO()
     Image.new("RGB", (size, size), colour).save(stream, "PNG")
-    content = stream.getvalue()
-    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    return media(stream.getvalue())

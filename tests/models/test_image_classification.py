@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from kingyo.testing.kinds import ModelKindContract
 from tests.cli.forked import run_forked
 from tests.merging.checkpoints.fitting import restate
 from tests.models.classifiers import LABELS, PROCESSOR, picture, vit
+from tests.tasks.pictures import media
 
 KIND = MODEL_KINDS.get("image-classification")
 
@@ -68,7 +68,7 @@ def test_class_scores_match_transformers(tmp_path: Path) -> None:
 
 def test_unreadable_models_and_images_give_one_clear_error(tmp_path: Path) -> None:
     path = vit(tmp_path / "m")
-    broken = Media(sha256=sha256(b"no image").hexdigest(), type="image/png", content=b"no image")
+    broken = media(b"no image")
     (error,) = KIND.validate(path, [Question("rate_classes", [picture((1, 2, 3)), broken], {})])
     assert error.argument == f"image {broken.name}"
     (path / "preprocessor_config.json").unlink()
@@ -79,8 +79,7 @@ def test_unreadable_models_and_images_give_one_clear_error(tmp_path: Path) -> No
 def encoded(image: Image.Image, kind: str = "PNG", **how: Any) -> Media:
     stream = BytesIO()
     image.save(stream, kind, **how)
-    content = stream.getvalue()
-    return Media(sha256=sha256(content).hexdigest(), type=f"image/{kind.lower()}", content=content)
+    return media(stream.getvalue(), f"image/{kind.lower()}")
 
 
 def processor(folder: Path) -> ImageProcessor:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from kingyo.core.types import Item, Media
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.tasks import Grader
 from kingyo.tasks.graders import Graders, build_graders
 from kingyo.tasks.graders.texts import Contains, Exact, Regex
+from tests.tasks.pictures import media
 
 Pairs = list[tuple[str, str]]
 ITEM = Item(id="i7", prompt="1 + 2", answer="3")
@@ -71,9 +71,7 @@ def test_one_registry_serves_texts_and_images(tmp_path: Path) -> None:
         "def big(image, item): return len(image.read()) > 3\n"
     )
     assert verdict(("mine.py:lengths", None), folder=tmp_path).grade(["a", "bcd"], [ITEM] * 2) == [0.1, 0.3]
-    images = [
-        Media(sha256=sha256(each).hexdigest(), type="image/png", content=each) for each in (b"1", b"1234")
-    ]
+    images = [media(b"1"), media(b"1234")]
     graders = build_graders([("mine.py:big", None)], tmp_path, "images", timeout=60)
     assert graders.grade(images, [ITEM] * 2) == [0, 1]
     with pytest.raises(KingyoError) as caught:

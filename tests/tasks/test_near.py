@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 
 from kingyo.core.types import SPLITS, Item, Media
 from kingyo.errors import KingyoError
-from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_items, load_splits, make_splits, near_groups
+from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_splits, make_splits, near_groups
 from kingyo.tasks.splits import bare, group_labels
 
-ROOT = Path(__file__).parent.parent.parent
-
 DIFFERENT = "3-1 31 3+1 3*1 3.1 3,1 3<1 3!=1 31% (3)1 3_1 √31 -5 5 .5 a-b ab 5-?=3 三 か が café cafe ? !"
-ZOO = Path(__file__).parents[2] / "zoo" / "tasks"
+ROOT = Path(__file__).parents[2]
 SPELLINGS = ("1+1", "1 + 1", "1+1?", "1+1.", "1\u200b+1")
 
 
@@ -92,9 +90,8 @@ def test_no_group_crosses_and_counts_are_exact(
     try:
         splits = make_splits(questions, sizes)
     except KingyoError as error:
-        assert counts is not None and sum(counts) + max(copies) > len(questions), (
-            error
-        )  # with spare room all groups fit
+        has_spare_room = counts is None or sum(counts) + max(copies) <= len(questions)
+        assert not has_spare_room, error
         return
     split_of = places(splits)
     assert n_apart(splits) == 0
@@ -129,7 +126,7 @@ def test_data_without_near_duplicates_have_the_splits_that_they_always_had() -> 
         {"data": "ja-math.jsonl", "prompt": "Q: {prompt}\nA:", "grader": "number"}
         | {"splits": {"fit": 120, "validation": 300, "test": 700, "seed": 0}}
     )
-    loaded = load_splits({"ja": spec}, ZOO)
+    loaded = load_splits({"ja": spec}, ROOT / "zoo" / "tasks")
     ids = "\n".join(f"{split} {item.id}" for split in SPLITS for item in loaded.splits[split])
     assert hashlib.sha256(ids.encode()).hexdigest()[:16] == "b44e7076754247a0"
     assert loaded.near == NearDuplicates() and loaded.notes == ()
@@ -154,25 +151,16 @@ def test_a_column_that_parts_near_duplicates_is_noted_and_moves_none(tmp_path: P
     assert "'1+1' (fit) and '1 + 1?' (test)" in note and "column part" in note
 
 
-def test_ids_of_items_are_stable(tmp_path: Path) -> None:
-    rows = [(spelling, "fit") for spelling in SPELLINGS]
-    loaded = load_items(column_task(tmp_path, *rows), tmp_path)
-    assert len({item.id for item in loaded.items}) == 5
-    assert loaded.items[0].id == "4a1b21d876ae00c8"
-
-
 def test_items_that_belong_together_share_a_group(tmp_path: Path) -> None:
-    rows = [{"prompt": f"{n} + {n}{end}", "answer": str(2 * n)} for n in range(1, 9) for end in ("", "?")]
-    rows += [{"prompt": f"{n} - 1", "answer": str(n - 1)} for n in range(1, 9)]
-    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    spec = TaskSpec(data="data.jsonl", grader="number")
-    items = [item for own in load_splits({"task": spec}, tmp_path).splits.values() for item in own]
+    prompts = [f"{n} {end}" for n in range(1, 9) for end in ("+ 2", "+ 2?", "- 1")]
+    task = column_task(tmp_path, *((prompt, "") for prompt in prompts), fit=12, validation=6, test=6)
     by_group: dict[str, list[str]] = {}
-    for item in items:
-        by_group.setdefault(item.group, []).append(item.prompt)
-    assert sorted(by_group.pop("")) == sorted(row["prompt"] for row in rows[16:])
-    assert len(by_group) == 8 and all(label.startswith("question ") for label in by_group)
-    assert sorted(map(sorted, by_group.values())) == [[f"{n} + {n}", f"{n} + {n}?"] for n in range(1, 9)]
+    for own in load_splits({"sums": task}, tmp_path).splits.values():
+        for item in own:
+            by_group.setdefault(item.group, []).append(item.prompt)
+    assert sorted(by_group.pop("")) == prompts[2::3]
+    assert all(label.startswith("question ") for label in by_group)
+    assert sorted(map(sorted, by_group.values())) == [[f"{n} + 2", f"{n} + 2?"] for n in range(1, 9)]
 
 
 def test_groups_of_a_kind_of_ones_own_stay_in_one_split() -> None:
@@ -193,22 +181,16 @@ def test_the_same_images_are_a_group_unless_all_items_show_them() -> None:
 
 
 def test_items_of_several_images_belong_to_the_group_of_each() -> None:
-    images = [Media(sha256=f"{i}" * 64, type="image/png") for i in range(5)]
-    shown = [(0, 1), (1, 2), (2, 3), (3, 4), (4,)]
+    images = [Media(sha256=f"{i}" * 64, type="image/png") for i in range(4)]
+    shown = {"a": (0, 1), "b": (1, 2), "c": (2, 3), "d": (3,)}
     own = [
-        Item(id=f"{i}", prompt="", answer="", media=tuple(images[j] for j in each))
-        for i, each in enumerate(shown)
+        Item(id=name, prompt="", answer="", media=tuple(images[i] for i in each))
+        for name, each in shown.items()
     ]
-    groups = near_groups(own)
-    assert len(groups) == 1, "one split has them all"
-    names = {item: label.replace("image ", "").split() for item, label in group_labels(groups).items()}
-    assert [[name[0] for name in names[item.id]] for item in own] == [
-        ["1"],
-        ["1", "2"],
-        ["2", "3"],
-        ["3", "4"],
-        ["4"],
-    ]
+    (group,) = near_groups(own)  # one split has them all
+    names = {item: label.replace("image ", "").split() for item, label in group_labels([group]).items()}
+    firsts = {item: "".join(name[0] for name in own_names) for item, own_names in names.items()}
+    assert firsts == {"a": "1", "b": "12", "c": "23", "d": "3"}
 
 
 def test_images_of_different_tasks_are_different_groups() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,20 +31,6 @@ def test_shares(n: int, fit: float, validation: float, seed: int) -> None:
     assert len(ids) == len(set(ids)) == n
     for split in SPLITS:
         assert abs(len(splits[split]) - n * getattr(sizes, split)) <= 1
-
-
-@given(fit=st.integers(1, 20), validation=st.integers(1, 20), test=st.integers(1, 20), seed=st.integers(0, 5))
-def test_counts(fit: int, validation: int, test: int, seed: int) -> None:
-    splits = make_splits(items(60), Sizes(fit=fit, validation=validation, test=test, seed=seed))
-    assert [len(splits[split]) for split in SPLITS] == [fit, validation, test]
-    assert len({item.id for split in SPLITS for item in splits[split]}) == fit + validation + test
-
-
-@given(st.randoms(use_true_random=False), st.integers(0, 3))
-def test_the_order_of_the_file_does_not_matter(rng: random.Random, seed: int) -> None:
-    shuffled = items(40)
-    rng.shuffle(shuffled)
-    assert make_splits(shuffled, Sizes(seed=seed)) == make_splits(items(40), Sizes(seed=seed))
 
 
 def test_one_more_row_moves_almost_no_item() -> None:
