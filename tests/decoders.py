@@ -1,7 +1,5 @@
 """Tiny decoders of many architectures with loud random weights, and their logits with and without a cache."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

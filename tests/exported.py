@@ -1,7 +1,5 @@
 """Runs to export: their models, items and run.yaml."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Runs of fake models that answer at once."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

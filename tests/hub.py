@@ -1,7 +1,5 @@
 """A local Hub that answers the requests for listing and downloading models."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Generator, Mapping

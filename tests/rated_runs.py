@@ -1,7 +1,5 @@
 """A finished run that drew images, made in milliseconds, and people who rate it."""
 
-from __future__ import annotations
-
 import io
 import json
 import random

@@ -1,7 +1,5 @@
 """Screened runs with real strategies and stores, and simulated answers."""
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections import Counter
@@ -96,7 +94,7 @@ class Model:
         self,
         fails: Fails = lambda recipe, before: False,
         *,
-        before: Model | None = None,
+        before: "Model | None" = None,
         stop_after: int | None = None,
         solves: Callable[[Recipe, str], float] = solves,
     ) -> None:

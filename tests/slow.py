@@ -1,7 +1,5 @@
 """Cases of a test that only `make test-all` tries."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

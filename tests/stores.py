@@ -1,7 +1,5 @@
 """A run folder with splits, trials and scores."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from kingyo.core.types import Item, ItemScore, Trial

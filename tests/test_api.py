@@ -1,7 +1,5 @@
 """The Python API: its page runs, and errors and interrupts behave as documented."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

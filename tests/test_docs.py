@@ -1,7 +1,5 @@
 """Every command in the documents is true: README's are run, in order; the others must parse."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

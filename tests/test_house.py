@@ -1,7 +1,5 @@
 """The laws of the house that a program can check: imports go down only, and doors open quickly."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

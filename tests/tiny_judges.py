@@ -1,7 +1,5 @@
 """Tiny random models of real transformers classes that look at pictures, with processors and tokenizers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from io import BytesIO

@@ -9,8 +9,6 @@ and LDM names apply.
     pipeline("a cat", num_inference_steps=2, **DRAW["stable_diffusion"])
 """
 
-from __future__ import annotations
-
 import string
 from collections.abc import Callable
 from pathlib import Path

@@ -13,9 +13,8 @@ import pytest
 from tests.cli.conftest import command
 from tests.examples.evovlm_jp import commands, make_small, prepare, run, scenes, wild
 from tests.hub import Hub, serve
-from tests.mistrals import mistral
 from tests.models.vision_families import build, build_text
-from tests.vision_headers import llava_next, llava_next_shapes
+from tests.published_headers import llava_next, llava_next_shapes, mistral
 
 BASE, SHISA = "mistralai/Mistral-7B-v0.1", "augmxnt/shisa-gamma-7b-v1"
 LLAVA = "llava-hf/llava-v1.6-mistral-7b-hf"

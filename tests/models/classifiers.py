@@ -1,7 +1,5 @@
 """Small image classifiers and pictures."""
 
-from __future__ import annotations
-
 import json
 from io import BytesIO
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Live models with large random weights, so that greedy choices are far from ties."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

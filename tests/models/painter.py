@@ -1,7 +1,5 @@
 """A kind of model that draws."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from kingyo.models.kinds import CardPart

@@ -1,7 +1,5 @@
 """Image classification: tiny models of transformers, their images and processors, and complete runs."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Kinds of models: selection, checks before loading, and plug-ins."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

@@ -4,8 +4,6 @@ The proof is a second model: written into the live first one, by the names of th
 that it gives when transformers loads it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

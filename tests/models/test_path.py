@@ -1,7 +1,5 @@
 """Paths through transformers models: bit-identical results, caches, sharing, and errors."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """The end of answers, for tokenizers of words, bytes, and pieces with a leading space; chat templates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

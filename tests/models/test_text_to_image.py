@@ -1,7 +1,5 @@
 """Live diffusion pipelines: the pixels of plain diffusers, what is computed once, and clear errors."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 from io import BytesIO

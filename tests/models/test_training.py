@@ -1,7 +1,5 @@
 """Training a LoRA: results, reproducibility, and errors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Small images, and a user's kind of task that reads them."""
 
-from __future__ import annotations
-
 import io
 import json
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """Image classification: labels, classes, scores and macro F1, with a fake model."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

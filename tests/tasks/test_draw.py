@@ -1,7 +1,5 @@
 """The task that asks for pictures: prompts and seeds, and a weighted mix of graders."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Loading items: formats, templates, answers, and errors that name the line."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import ClassVar

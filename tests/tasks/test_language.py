@@ -1,7 +1,5 @@
 """Language detection: short texts, digits and mixtures."""
 
-from __future__ import annotations
-
 import pytest
 
 from kingyo.errors import KingyoError

@@ -1,7 +1,5 @@
 """Images of items: reading them from rows, identity and grouping, and errors of broken images."""
 
-from __future__ import annotations
-
 import json
 import struct
 import sys

@@ -5,8 +5,6 @@ JA-Multi-Image-VQA of SakanaAI, VQAv2 of lmms-lab, Japanese-Heron-Bench of Silvi
 turing-motors (a file of JSON Lines and a folder of images). Texts and images are made up.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import re

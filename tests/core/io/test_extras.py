@@ -1,7 +1,5 @@
 """Errors about optional libraries name a command that installs them."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import tomllib

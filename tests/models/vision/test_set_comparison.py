@@ -1,7 +1,5 @@
 """KID and FID by their published formulas, of all pictures and of some."""
 
-from __future__ import annotations
-
 import math
 from itertools import permutations
 

@@ -1,17 +1,108 @@
-"""The models of EvoVLM-JP on disk without their weights: configs, headers with real shapes, processors."""
+"""The models of the examples on disk without their weights: configs, and headers with the real shapes.
 
-from __future__ import annotations
+Holes are in place of weights: they take no room on a file system that knows holes, and are read as zeros.
+"""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 import transformers
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
 from torch import nn
-from transformers import AddedToken, TokenizersBackend
+from transformers import AddedToken, MistralConfig, MistralForCausalLM, TokenizersBackend
 
-from tests.mistrals import DECODER, Shapes, decoder_shapes, shapes_of, write_tokenizer, write_weights
+Shapes = Mapping[str, tuple[int, ...]]
+DECODER: Mapping[str, int] = {
+    "hidden_size": 4096,
+    "intermediate_size": 14_336,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+}
+WIDTHS = {"BF16": 2, "F16": 2, "F32": 4}
+
+
+def mistral(folder: Path, *, vocabulary: int = 32_000, dtype: str = "BF16", shards: int = 2) -> Path:
+    """Write a model with the shapes of Mistral-7B-v0.1, and a tokenizer that has a token for each letter."""
+    folder.mkdir(parents=True)
+    config = {
+        **DECODER,
+        "architectures": ["MistralForCausalLM"],
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "max_position_embeddings": 32_768,
+        "model_type": "mistral",
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 10_000.0,
+        "sliding_window": 4096,
+        "tie_word_embeddings": False,
+        "torch_dtype": {"BF16": "bfloat16", "F32": "float32"}[dtype],
+        "vocab_size": vocabulary,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    write_tokenizer(folder)
+    write_weights(folder, decoder_shapes(vocabulary), dtype, shards)
+    return folder
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Write a tokenizer that splits a text into letters."""
+    tokenizer = Tokenizer(WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Split(Regex("[\\s\\S]"), "isolated")
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def n_bytes(vocabulary: int = 32_000, width: int = 2) -> int:
+    """Bytes of all weights."""
+    return width * sum(map(math.prod, decoder_shapes(vocabulary).values()))
+
+
+def decoder_shapes(vocabulary: int) -> Shapes:
+    """Return name -> shape of the tensors; Llama 3 8B has the same, with another vocabulary."""
+    return shapes_of(lambda: MistralForCausalLM(MistralConfig(**DECODER, vocab_size=vocabulary)))
+
+
+def shapes_of(build: Callable[[], nn.Module]) -> Shapes:
+    """Return name -> shape of the tensors of a model, which gets no memory."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+
+
+def write_weights(folder: Path, shapes: Shapes, dtype: str, shards: int) -> None:
+    """Write files of safetensors with headers, and holes in place of weights."""
+    names, where = list(shapes), dict[str, str]()
+    for shard in range(shards):
+        file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        shard_names = names[shard * len(names) // shards : (shard + 1) * len(names) // shards]
+        where |= dict.fromkeys(shard_names, file)
+        write_file(folder / file, {name: shapes[name] for name in shard_names}, dtype)
+    total = WIDTHS[dtype] * sum(map(math.prod, shapes.values()))
+    index = {"metadata": {"total_size": total}, "weight_map": where}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def write_file(file: Path, shapes: Shapes, dtype: str) -> None:
+    """Write one file of them."""
+    header, end = dict[str, object](), 0
+    for name, shape in shapes.items():
+        start, end = end, end + WIDTHS[dtype] * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    with file.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        stream.truncate(8 + len(text) + end)
+
 
 LLAMA_3: Mapping[str, Any] = {
     **DECODER,
@@ -91,7 +182,7 @@ def llava_next(folder: Path) -> Path:
         "patch_size": 14,
         "vision_feature_select_strategy": "default",
     }
-    _write(folder, config, llava_next_shapes(), preprocessor, processor)
+    _write_llava(folder, config, llava_next_shapes(), preprocessor, processor)
     return folder
 
 
@@ -114,7 +205,7 @@ def mantis(folder: Path) -> Path:
         "size": {"height": 384, "width": 384},
     }
     own = {"processor_class": "MLlavaProcessor"}
-    _write(folder, config, mantis_shapes(), preprocessor, own)
+    _write_llava(folder, config, mantis_shapes(), preprocessor, own)
     ends = {"bos_token_id": 128_000, "eos_token_id": 128_001, "pad_token_id": 128_257}
     (folder / "generation_config.json").write_text(json.dumps(ends))
     return folder
@@ -177,7 +268,7 @@ def llava_next_shapes() -> Shapes:
     return _llava_shapes("LlavaNext", text_config=dict(MISTRAL), vision_config=dict(CLIP))
 
 
-def _write(
+def _write_llava(
     folder: Path,
     config: Mapping[str, Any],
     shapes: Shapes,
@@ -214,3 +305,60 @@ def _released(name: str) -> str:
         if name.startswith(own):
             return released + name.removeprefix(own)
     return name.removeprefix("model.")
+
+
+SDXL: dict[str, Any] = {
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "attention_head_dim": [5, 10, 20],
+    "block_out_channels": [320, 640, 1280],
+    "cross_attention_dim": 2048,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "projection_class_embeddings_input_dim": 2816,
+    "sample_size": 128,
+    "transformer_layers_per_block": [1, 2, 10],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "use_linear_projection": True,
+}
+TO_Q = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+"""A module that LoRAs change: 640 x 640."""
+
+
+@cache
+def sdxl_shapes() -> Shapes:
+    """Name -> shape of the tensors of SDXL's UNet."""
+    diffusers = pytest.importorskip("diffusers")
+    return shapes_of(lambda: diffusers.UNet2DConditionModel(**SDXL))
+
+
+def sdxl_unet(folder: Path, dtype: str = "F16", variant: str = ".fp16") -> Path:
+    """Write SDXL's UNet: its config, and a header with holes in place of weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"_class_name": "UNet2DConditionModel", **SDXL}
+    (folder / "config.json").write_text(json.dumps(config))
+    write_file(folder / f"diffusion_pytorch_model{variant}.safetensors", sdxl_shapes(), dtype)
+    return folder
+
+
+def lightning(folder: Path) -> Path:
+    """Write LoRAs in kohya's format for one module, named as those of SDXL-Lightning."""
+    folder.mkdir(parents=True)
+    name = f"lora_unet_{TO_Q.replace('.', '_')}"
+    tensors = {f"{name}.lora_down.weight": torch.zeros(2, 640), f"{name}.lora_up.weight": torch.zeros(640, 2)}
+    for steps in (2, 4, 8):
+        save_file(
+            {**tensors, f"{name}.alpha": torch.tensor(1.0)},
+            folder / f"sdxl_lightning_{steps}step_lora.safetensors",
+        )
+    return folder
+
+
+def ukiyoe(folder: Path) -> Path:
+    """Write a LoRA in diffusers' format, as that of Evo-Ukiyoe, for one module."""
+    folder.mkdir(parents=True)
+    tensors = {
+        f"unet.{TO_Q}.lora_A.weight": torch.zeros(2, 640),
+        f"unet.{TO_Q}.lora_B.weight": torch.zeros(640, 2),
+    }
+    save_file(tensors, folder / "pytorch_lora_weights.safetensors")
+    return folder
