@@ -1,7 +1,6 @@
 """Image classification: tiny models of transformers, their images and processors, and complete runs."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,19 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from PIL import Image
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageClassification,
 )
 
+import kingyo
 from kingyo.core.types import Item, Media
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Options, Question
 from kingyo.models.vision.images import ImageProcessor
 from kingyo.testing.kinds import ModelKindContract
-from tests.cli.forked import run_forked
 from tests.merging.checkpoints.fitting import restate
 from tests.models.classifiers import LABELS, PROCESSOR, picture, vit
 from tests.tasks.pictures import media
@@ -204,24 +202,15 @@ def test_classifiers_can_be_evolved_and_exported(tmp_path: Path) -> None:
         "task": {"kind": "classify", "data": "colours.jsonl", "measure": "macro_f1"},
         "budget": {"candidates": 3},
     }
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
-    env = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
-    for words in (
-        ["evolve", "run.yaml", "--run", "run"],
-        ["export", "run", "out"],
-        ["evaluate", "out", "out/task.yaml"],
-    ):
-        done = run_forked(words, tmp_path, env)
-        assert done.returncode == 0, (words, done.stderr)
-    shown = json.loads(run_forked(["show", "run", "--json"], tmp_path, env).stdout)
-    assert shown["decided_by"] == "macro_f1"
-    sets = {each["split"]: each["value"] for each in shown["winner"]["set_measures"]}
-    finalists = [each["validation"] for each in shown["finalists"]]
-    assert max(finalists) == pytest.approx(sets["validation"])
-    AutoModelForImageClassification.from_pretrained(tmp_path / "out")
-    card = (tmp_path / "out" / "README.md").read_text()
+    run = kingyo.evolve(config, tmp_path / "run", folder=tmp_path)
+    out = kingyo.export_model(run, tmp_path / "out")
+    kingyo.evaluate(out, out / "task.yaml")
+    summary = kingyo.summarize(run)
+    assert summary.unit.measure == "macro_f1" and summary.winner is not None
+    sets = {each.split: each.value for each in summary.winner.sets}
+    assert max(each.validation for each in summary.finalists) == pytest.approx(sets["validation"])
+    AutoModelForImageClassification.from_pretrained(out)
+    card = (out / "README.md").read_text()
     assert "pipeline_tag: image-classification" in card
     image = re.search(r"classify\('(media/[^']+)'\)", card)
-    assert image is not None and (tmp_path / "out" / image[1]).is_file()
-    refused = run_forked(["chat", "out"], tmp_path, env)
-    assert refused.returncode == 1 and "a model that writes text" in " ".join(refused.stderr.split())
+    assert image is not None and (out / image[1]).is_file()

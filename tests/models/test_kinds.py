@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import pytest
 
@@ -11,6 +12,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.models.kinds import (
     MODEL_KINDS,
+    CardPart,
     LoadOptions,
     PassesLayers,
     TrainsLora,
@@ -24,7 +26,6 @@ from kingyo.models.kinds import (
 from kingyo.runs.model_kind import kind_of_models
 from kingyo.testing.kinds import ModelKindContract
 from tests.merging.checkpoints.pipelines import INDEX, pipeline
-from tests.models.painter import PAINTER, Draws, Painter
 from tests.models_on_disk import llama
 
 LLAMA = {"architectures": ["LlamaForCausalLM"]}
@@ -40,6 +41,38 @@ class TestCausalLM(ModelKindContract):
     def ask(self, model: LanguageModel) -> object:
         prompts = ["Q: 1 + 2 = ?", "the cat is", "3"]
         return model.generate(prompts, max_new_tokens=4), model.log_likelihood([("the", " cat")])
+
+
+class Draws(Protocol):
+    """A model that draws pictures.
+
+    The rest of this text is for authors.
+    """
+
+    def draw(self, prompts: list[str]) -> list[bytes]: ...
+
+
+class Painter:
+    """A kind of model that only draws."""
+
+    name = "painter"
+    provides = (Draws,)
+    card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="its pictures")
+    libraries = ("diffusers",)
+
+    def takes(self, config, pipeline):
+        return config["_class_name"] == "Painter"
+
+    def load(self, path, options): ...
+
+    def validate(self, path, questions): ...
+
+    def memory(self, path, config, load): ...
+
+    def usage(self, example, options): ...
+
+
+PAINTER = Painter()
 
 
 class Inpainter(Painter):
@@ -104,7 +137,7 @@ def test_a_model_of_diffusers_that_no_kind_takes_is_refused() -> None:
 def test_a_kind_with_a_part_of_a_wrong_type_gives_one_clear_error(tmp_path: Path, part: str) -> None:
     """Otherwise writing the model card would fail after hours of search."""
     code = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
-    (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{code}")
+    (tmp_path / "mine.py").write_text(f"from tests.models.test_kinds import Painter\n\n\n{code}")
     with pytest.raises(KingyoError, match="CardPart"):
         kind_of(LLAMA, "mine.py:KIND", tmp_path)
 
