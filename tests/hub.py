@@ -42,7 +42,6 @@ class Hub:
         self.listings: list[str] = []
 
     def files(self, model: str) -> dict[str, Path]:
-        """The files of a model by their names in it; none of a model that is not there."""
         folder = self.root / model
         return {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
 
@@ -70,11 +69,9 @@ class Hub:
         }
 
     def n_sent(self, suffix: str) -> int:
-        """Bytes that were sent of files that end so."""
         return sum(n for file, n in self.sent.items() if file.endswith(suffix))
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Return the environment variables for the Hub's address and cache."""
         return {
             "HF_ENDPOINT": self.address,
             "HF_HOME": str(home),

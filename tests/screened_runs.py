@@ -7,16 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.core.types import (
-    Axis,
-    Evaluation,
-    Genome,
-    ItemScore,
-    Outcome,
-    Split,
-    Strategy,
-    Trial,
-)
+from kingyo.core.types import Axis, Evaluation, Genome, ItemScore, Outcome, Split, Strategy, Trial
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.search.evolution import MAIN, Event, Journey, Limits, Search, fixed, ignore_events
 from kingyo.search.evolution.screens import ScreenSettings

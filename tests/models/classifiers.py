@@ -6,10 +6,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from transformers import (
-    ViTConfig,
-    ViTForImageClassification,
-)
+from transformers import ViTConfig, ViTForImageClassification
 
 from kingyo.core.types import Media
 from tests.tasks.pictures import media

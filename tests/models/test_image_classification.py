@@ -10,10 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from transformers import (
-    AutoImageProcessor,
-    AutoModelForImageClassification,
-)
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import kingyo
 from kingyo.core.types import Item, Media

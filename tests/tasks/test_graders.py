@@ -10,7 +10,7 @@ from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.tasks import Grader
 from kingyo.tasks.graders import Graders, build_graders, texts
-from kingyo.tasks.graders.texts import Contains, Exact, Regex, RougeL, common_length, has_japanese_words
+from kingyo.tasks.graders.texts import Contains, Exact, Regex, RougeL, common_length
 from tests.tasks.pictures import media
 
 Pairs = list[tuple[str, str]]
@@ -211,7 +211,6 @@ def test_half_width_katakana_without_the_libraries(monkeypatch: pytest.MonkeyPat
     assert RougeL()("ﾃﾚﾋﾞ", item) == RougeL(tokens="characters")("テレビ", item) == 2 * 3 / 10
 
 
-@pytest.mark.skipif(not has_japanese_words(), reason="needs fugashi and unidic-lite")
 def test_words_of_japanese():
     item = Item(id="i", prompt="", answer="赤い猫です。")
     assert RougeL(tokens="words")("赤い犬です", item) == pytest.approx(2 * 2 / 6)
