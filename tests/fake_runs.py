@@ -15,8 +15,6 @@ from kingyo.search.strategies import build
 from kingyo.store import RunStore
 
 AXES = (Axis(name="weight/a", low=0, high=1), Axis(name="weight/b", low=0, high=1))
-
-
 N_ITEMS: dict[Split, int] = {"fit": 8, "validation": 5, "test": 6}
 
 
@@ -28,11 +26,7 @@ def made_splits(sizes: Mapping[Split, int]) -> dict[Split, tuple[Item, ...]]:
 
 
 SPLITS = made_splits(N_ITEMS)
-
-
 THIRTY = Limits(candidates=30)
-
-
 ALL = ScreenSettings()
 
 

@@ -108,16 +108,12 @@ class Model:
         return Evaluation(scores=scores, build_seconds=0.001, score_seconds=0.01)
 
 
-BASELINE_RECIPES: Mapping[str, Recipe] = {
-    "a": weights(1, 1, 0, 0),
-    "b": weights(0, 0, 1, 1),
-    "uniform": weights(0.5, 0.5, 0.5, 0.5),
-}
 KNOWN: Mapping[str, Genome] = {
     "a": (1.0, 1.0, 0.0, 0.0),
     "b": (0.0, 0.0, 1.0, 1.0),
     "uniform": (0.5, 0.5, 0.5, 0.5),
 }
+BASELINE_RECIPES = {name: weights(*genome) for name, genome in KNOWN.items()}
 
 
 def journey(

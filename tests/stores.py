@@ -1,9 +1,13 @@
-"""A run folder with splits, trials and scores."""
+"""A run folder with splits, trials and scores, and databases that tests edit."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from kingyo.core.types import Item, ItemScore, Trial
-from kingyo.store import RunStore, StoredTrial
+from kingyo.store import DATABASE, RunStore, StoredTrial
+from kingyo.store.database import seal
 
 ITEMS = tuple(Item(id=f"i{n}", prompt=f"{n}は?", answer=str(n), choices=("a", "b")) for n in range(4))
 
@@ -28,3 +32,11 @@ def trial(number: int, recipe: str = "r") -> StoredTrial:
 
 def scores(*values: float) -> tuple[ItemScore, ...]:
     return tuple(ItemScore(item=f"i{n}", score=value, answer="答え") for n, value in enumerate(values))
+
+
+@contextmanager
+def edited(run: Path) -> Iterator[sqlite3.Connection]:
+    """The database of a run, to edit as if kingyo had written it so: its sums are made to fit."""
+    with closing(sqlite3.connect(run / DATABASE)) as connection, connection:
+        yield connection
+        seal(connection)

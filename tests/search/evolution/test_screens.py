@@ -16,7 +16,6 @@ from kingyo.search.evolution import BASELINES, MAIN, Event, Limits, fixed
 from kingyo.search.evolution.screens import ScreenSettings
 from kingyo.search.strategies import build
 from kingyo.store import RunStore, StoredTrial
-from tests.databases import edited
 from tests.fake_runs import facts
 from tests.screened_runs import (
     AXES,
@@ -32,6 +31,7 @@ from tests.screened_runs import (
     some_fail,
 )
 from tests.slow import slow
+from tests.stores import edited
 
 OFTEN = ("item-gp", "cma-es", "coarse-to-fine")
 
