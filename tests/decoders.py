@@ -65,7 +65,6 @@ POSITIONS = (MASK.cumsum(-1) - 1).clamp(min=0)
 
 
 def loud(make: Callable[[], PreTrainedModel], seed: int) -> PreTrainedModel:
-    """A model with weights that matter."""
     generator = torch.Generator().manual_seed(seed)
     model = make()
     for tensor in model.parameters():

@@ -31,8 +31,6 @@ ALL = ScreenSettings()
 
 
 class Plane:
-    """Recipes with two weights."""
-
     axes = AXES
 
     def decode(self, genome: Genome) -> Recipe:

@@ -83,8 +83,6 @@ class Hub:
 
 @contextmanager
 def serve(root: Path) -> Generator[Hub]:
-    """Serve the models in a folder."""
-
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

@@ -52,7 +52,6 @@ def llama(
 
 
 def qwen2(folder: Path, *, tied: bool = True, **options: Any) -> Path:
-    """Write a Qwen2: biases in attention, tied embeddings."""
     return llama(folder, tied=tied, kind="Qwen2", **options)
 
 

@@ -57,14 +57,12 @@ def mistral(folder: Path, *, vocabulary: int = 32_000, dtype: str = "BF16", shar
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Write a tokenizer that splits a text into letters."""
     tokenizer = Tokenizer(WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Split(Regex("[\\s\\S]"), "isolated")
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def n_bytes(vocabulary: int = 32_000, width: int = 2) -> int:
-    """Bytes of all weights."""
     return width * sum(map(math.prod, decoder_shapes(vocabulary).values()))
 
 
@@ -74,7 +72,6 @@ def decoder_shapes(vocabulary: int) -> Shapes:
 
 
 def shapes_of(build: Callable[[], nn.Module]) -> Shapes:
-    """Return name -> shape of the tensors of a model, which gets no memory."""
     with torch.device("meta"):
         return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
 
@@ -93,7 +90,6 @@ def write_weights(folder: Path, shapes: Shapes, dtype: str, shards: int) -> None
 
 
 def write_file(file: Path, shapes: Shapes, dtype: str) -> None:
-    """Write one file of them."""
     header, end = dict[str, object](), 0
     for name, shape in shapes.items():
         start, end = end, end + WIDTHS[dtype] * math.prod(shape)
@@ -326,7 +322,6 @@ TO_Q = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
 
 @cache
 def sdxl_shapes() -> Shapes:
-    """Name -> shape of the tensors of SDXL's UNet."""
     diffusers = pytest.importorskip("diffusers")
     return shapes_of(lambda: diffusers.UNet2DConditionModel(**SDXL))
 

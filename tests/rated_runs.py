@@ -85,7 +85,6 @@ def _add(store: RunStore, number: int, name: str) -> None:
 
 
 def brighter(pair: Pair) -> Verdict:
-    """Choose the model with the brighter images."""
     return "left" if _brightness(pair.left) > _brightness(pair.right) else "right"
 
 

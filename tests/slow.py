@@ -6,5 +6,4 @@ import pytest
 
 
 def slow(*cases: object) -> list[Any]:
-    """Return parameters for ``pytest.mark.parametrize`` that are slow."""
     return [pytest.param(case, marks=pytest.mark.slow) for case in cases]

@@ -55,7 +55,6 @@ def clip_vocabulary() -> dict[str, int]:
 
 
 def clip_tokenizer() -> Any:
-    """Return a tokenizer of CLIP's class that knows single characters."""
     return CLIPTokenizer(vocab=clip_vocabulary(), merges=[], model_max_length=77)
 
 
@@ -113,14 +112,12 @@ def picture(colour: tuple[int, int, int], size: int = SIDE) -> Media:
 
 
 def as_media(pixels: Any) -> Media:
-    """Return pixels, [height, width, 3], as a picture without a file."""
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return media(stream.getvalue())
 
 
 def folder_of(folder: Path, pictures: list[Media]) -> Path:
-    """Write pictures into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, each in enumerate(pictures):
         (folder / f"{number:03}.png").write_bytes(each.read())
@@ -128,7 +125,6 @@ def folder_of(folder: Path, pictures: list[Media]) -> Path:
 
 
 def item(prompt: str = "a red cat", **columns: str) -> Item:
-    """Return an item with columns."""
     return Item(id=prompt, prompt=prompt, answer="", fields={"prompt": prompt, **columns}, seed=0)
 
 

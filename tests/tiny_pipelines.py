@@ -34,6 +34,7 @@ from tests.tiny_judges import BOS, EOS, clip_tokenizer, clip_vocabulary
 WIDTH = 16
 WIDTH_2 = 24
 """Widths of the text encoders. In a single file, only the width tells diffusers which is which."""
+TRANSFORMER = {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 8}
 SIDE = {"height": 32, "width": 32}
 DRAW: dict[str, dict[str, Any]] = {
     "stable_diffusion": SIDE,
@@ -105,9 +106,7 @@ def stable_diffusion_3(folder: Path, seed: int = 0) -> Path:
         patch_size=2,
         in_channels=4,
         out_channels=4,
-        num_layers=2,
-        attention_head_dim=8,
-        num_attention_heads=2,
+        **TRANSFORMER,
         caption_projection_dim=WIDTH,
         joint_attention_dim=WIDTH + WIDTH_2,
         pooled_projection_dim=WIDTH + WIDTH_2,
@@ -134,10 +133,8 @@ def flux(folder: Path, seed: int = 0) -> Path:
         diffusers.FluxTransformer2DModel,
         patch_size=1,
         in_channels=16,
-        num_layers=2,
         num_single_layers=2,
-        attention_head_dim=8,
-        num_attention_heads=2,
+        **TRANSFORMER,
         joint_attention_dim=WIDTH,
         pooled_projection_dim=WIDTH,
         axes_dims_rope=(2, 2, 4),
@@ -164,9 +161,7 @@ def sana(folder: Path, seed: int = 0) -> Path:
         patch_size=1,
         in_channels=4,
         out_channels=4,
-        num_layers=2,
-        num_attention_heads=2,
-        attention_head_dim=8,
+        **TRANSFORMER,
         num_cross_attention_heads=2,
         cross_attention_head_dim=8,
         cross_attention_dim=WIDTH,
@@ -191,9 +186,7 @@ def pixart(folder: Path, seed: int = 0) -> Path:
         patch_size=2,
         in_channels=4,
         out_channels=8,
-        num_layers=2,
-        num_attention_heads=2,
-        attention_head_dim=8,
+        **TRANSFORMER,
         cross_attention_dim=WIDTH,
         caption_channels=WIDTH,
         use_additional_conditions=False,

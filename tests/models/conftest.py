@@ -30,7 +30,6 @@ IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
 
 
 def fill(model: LiveModel, seed: int) -> None:
-    """Overwrite every matrix of a live model with normal noise in place."""
     generator = torch.Generator().manual_seed(seed)
     for tensor in model.weights.values():
         if tensor.dim() > 1:
@@ -39,13 +38,11 @@ def fill(model: LiveModel, seed: int) -> None:
 
 @pytest.fixture(params=sorted(FAMILIES))
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a tiny checkpoint of an architecture."""
     return FAMILIES[request.param](tmp_path / "model")
 
 
 @pytest.fixture
 def live(checkpoint: Path) -> LiveModel:
-    """Return a live model of an architecture, with large weights."""
     model = LiveModel.load(checkpoint, LoadOptions(batch_size=3))
     fill(model, 0)
     return model
@@ -55,7 +52,6 @@ def live(checkpoint: Path) -> LiveModel:
 def seeing(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> LiveVisionLanguageModel:
-    """Return a live vision-language model of a family."""
     if missing := lacks(request.param):
         pytest.skip(f"needs {', '.join(missing)}")
     folder = build(request.param, tmp_path_factory.mktemp("models") / request.param)

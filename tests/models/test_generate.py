@@ -122,7 +122,6 @@ def test_an_end_at_the_token_limit_is_not_a_cut(tmp_path: Path, end: str) -> Non
 
 
 def test_the_head_gets_no_slice_for_whose_rows_torch_would_copy_it(live: LiveModel) -> None:
-    """Answers are those of the model of transformers alone."""
     head, given = live.module.get_output_embeddings(), list[bool]()
     head.register_forward_hook(lambda _, args, __: given.append(args[0].is_contiguous()))
     pairs = [(prompt, answer) for prompt in PROMPTS for answer in (" 3", " the cat is 7")]

@@ -75,7 +75,6 @@ def changed(folder: Path, **keys: object) -> Path:
 
 
 def refused(folder: Path, *images: Media) -> KingyoError:
-    """Return the error of the check before a run on these images."""
     (error,) = KIND.validate(folder, [Question("rate_classes", images or [picture((1, 2, 3))], {})])
     return error
 

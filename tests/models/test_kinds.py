@@ -53,8 +53,6 @@ class Draws(Protocol):
 
 
 class Painter:
-    """A kind of model that only draws."""
-
     name = "painter"
     provides = (Draws,)
     card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="its pictures")
@@ -88,7 +86,6 @@ INPAINTER = Inpainter()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    """Install a package with a kind."""
     installed = folder / "own_kind-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: own-kind\nVersion: 1.0\n")

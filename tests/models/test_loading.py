@@ -92,8 +92,6 @@ def test_a_wrong_dtype_suggests(tmp_path: Path) -> None:
 
 
 def changed(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], object]:
-    """Return a function that changes the stored tensors of a folder."""
-
     def damage(folder: Path) -> None:
         file = weights_file(folder)
         stored = load_file(file)

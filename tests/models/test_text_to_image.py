@@ -23,7 +23,6 @@ KIND = MODEL_KINDS.get("text-to-image")
 
 
 def errors(path: Path, prompts: list[DrawingPrompt], drawing: Drawing) -> list[KingyoError]:
-    """Return the errors of the check before a run."""
     return list(KIND.validate(path, [Question("draw", prompts, {"drawing": drawing})]))
 
 
@@ -41,7 +40,6 @@ def pixels(picture: Media) -> np.ndarray:
 
 
 def plain(folder: Path, batches, how: Drawing) -> list[np.ndarray]:
-    """Draw with diffusers alone."""
     pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     drawn = []
@@ -213,7 +211,6 @@ OF_NOISE: list[dict[str, object]] = [
 
 
 def variants(name: str) -> list[Drawing]:
-    """Return a drawing, and others that differ from it."""
     adds_noise = name not in ("stable_diffusion_3", "flux", "sana")
     plain = drawing(name, scheduler=EULER if adds_noise else {}, guidance_scale=3.0)
     changes = [*CHANGES, *(OF_NOISE if adds_noise and name != "pixart" else [])]

@@ -20,7 +20,6 @@ COURSE = Course(steps=120, learning_rate=1e-2, batch_size=3)
 
 
 def trained(model: Path, adapter: Path) -> LiveModel:
-    """Return a live model with the adapter merged into it."""
     live = LiveModel.load(model)
     checkpoint = open_checkpoint(f"{model}+{adapter}")
     assert isinstance(checkpoint, AdaptedCheckpoint)

@@ -40,7 +40,6 @@ class TestContract(ModelKindContract):
 
 
 def questions(model: Any) -> list[ImagePrompt]:
-    """Return a question about each image, and one about two of them."""
     about_one = [model.image_prompt("what is in the image?", [image], chat=True) for image in IMAGES]
     return [*about_one, model.image_prompt("which is red?", IMAGES[:2], chat=True)]
 

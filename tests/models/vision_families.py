@@ -92,12 +92,10 @@ class Family:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """Its special tokens."""
         return tuple(dict.fromkeys((*self.ids.values(), *self.named.values(), *self.more)))
 
     @property
     def template(self) -> str:
-        """A chat template."""
         part = f"{{{{ '{self.image}' if part['type'] == 'image' else part['text'] }}}}"
         parts = f"{{% for part in message['content'] %}}{part}{{% endfor %}}"
         text = "{{ message['content'] }}"
@@ -357,7 +355,6 @@ _LINES = ("the cat is on the mat", "what is in the image?", "a red square and a 
 
 
 def build(family: str, folder: Path, seed: int = 0) -> Path:
-    """Write a vision-language model with its tokenizer and processor."""
     its = FAMILIES[family]
     write(partial(_model, its), folder, seed=seed)
     _rename(folder / "model.safetensors", its.renamed)
@@ -372,7 +369,6 @@ def build(family: str, folder: Path, seed: int = 0) -> Path:
 
 
 def build_text(family: str, folder: Path, seed: int = 0, **config: Any) -> Path:
-    """Write a language model of the text architecture and vocabulary; ``config`` changes its config."""
     its = FAMILIES[family]
     write(partial(_text_model, its, config), folder, seed=seed)
     tokenizer(its).save_pretrained(folder)
@@ -380,7 +376,6 @@ def build_text(family: str, folder: Path, seed: int = 0, **config: Any) -> Path:
 
 
 def inputs(family: str) -> dict[str, Tensor]:
-    """Return a prompt with one image, as the model takes it."""
     its = FAMILIES[family]
     (image,) = _ids(its, list(its.ids.values())[:1])
     tokens = torch.tensor([[1, 40, *[image] * its.n_tokens, 50, 60, 70]])

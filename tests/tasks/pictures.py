@@ -56,12 +56,10 @@ def drawn(answer):
 
 
 def media(content: bytes, kind: str = "image/png") -> Media:
-    """Return an image in memory."""
     return Media(sha256=sha256(content).hexdigest(), type=kind, content=content)
 
 
 def picture(colour: int, kind: str = "PNG", size: tuple[int, int] = (8, 8)) -> bytes:
-    """Return an image file of one colour."""
     stream = io.BytesIO()
     Image.new("RGB", size, (colour % 256, colour // 256, 0)).save(stream, kind)
     return stream.getvalue()

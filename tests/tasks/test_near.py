@@ -24,7 +24,6 @@ def items(*prompts: str) -> list[Item]:
 
 
 def in_five_spellings(*sums: str) -> list[Item]:
-    """Return each sum in five spellings."""
     return items(*(spelling.replace("1", each) for each in sums for spelling in SPELLINGS))
 
 

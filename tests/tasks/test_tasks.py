@@ -231,7 +231,6 @@ def test_all_errors_of_a_task_are_reported_together() -> None:
 
 
 def parrot() -> ScriptedModel:
-    """Return a model that answers with the last word of the prompt."""
     return ScriptedModel(lambda prompt: prompt.split()[-1])
 
 
