@@ -1,7 +1,5 @@
 """Tiny decoders of many architectures with loud random weights, and their logits with and without a cache."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +65,6 @@ POSITIONS = (MASK.cumsum(-1) - 1).clamp(min=0)
 
 
 def loud(make: Callable[[], PreTrainedModel], seed: int) -> PreTrainedModel:
-    """A model with weights that matter."""
     generator = torch.Generator().manual_seed(seed)
     model = make()
     for tensor in model.parameters():

@@ -1,7 +1,5 @@
 """Runs to export: their models, items and run.yaml."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -11,7 +9,6 @@ CARD = "---\nlicense: {licence}\nlanguage: [ja, en]\n---\n\n# a card\n"
 
 
 def make_world(folder: Path) -> None:
-    """Three tiny models with cards, twenty items, a grader in a file."""
     base = llama(folder / "base")
     for seed, name in enumerate(("ja", "math"), start=1):
         fine_tuned(base, folder / name, seed=seed)

@@ -1,7 +1,5 @@
 """Runs of fake models that answer at once."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +15,6 @@ from kingyo.search.strategies import build
 from kingyo.store import RunStore
 
 AXES = (Axis(name="weight/a", low=0, high=1), Axis(name="weight/b", low=0, high=1))
-
-
 N_ITEMS: dict[Split, int] = {"fit": 8, "validation": 5, "test": 6}
 
 
@@ -30,17 +26,11 @@ def made_splits(sizes: Mapping[Split, int]) -> dict[Split, tuple[Item, ...]]:
 
 
 SPLITS = made_splits(N_ITEMS)
-
-
 THIRTY = Limits(candidates=30)
-
-
 ALL = ScreenSettings()
 
 
 class Plane:
-    """Recipes with two weights."""
-
     axes = AXES
 
     def decode(self, genome: Genome) -> Recipe:

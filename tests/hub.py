@@ -1,7 +1,5 @@
 """A local Hub that answers the requests for listing and downloading models."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Generator, Mapping
@@ -44,7 +42,6 @@ class Hub:
         self.listings: list[str] = []
 
     def files(self, model: str) -> dict[str, Path]:
-        """The files of a model by their names in it; none of a model that is not there."""
         folder = self.root / model
         return {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
 
@@ -72,11 +69,9 @@ class Hub:
         }
 
     def n_sent(self, suffix: str) -> int:
-        """Bytes that were sent of files that end so."""
         return sum(n for file, n in self.sent.items() if file.endswith(suffix))
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Return the environment variables for the Hub's address and cache."""
         return {
             "HF_ENDPOINT": self.address,
             "HF_HOME": str(home),
@@ -88,8 +83,6 @@ class Hub:
 
 @contextmanager
 def serve(root: Path) -> Generator[Hub]:
-    """Serve the models in a folder."""
-
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

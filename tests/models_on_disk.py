@@ -5,8 +5,6 @@ a chat template) and returns it. The same seed gives the same weights; another s
 same shapes. ``fine_tuned`` is a copy with small random changes: a source with a real task vector.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +52,6 @@ def llama(
 
 
 def qwen2(folder: Path, *, tied: bool = True, **options: Any) -> Path:
-    """Write a Qwen2: biases in attention, tied embeddings."""
     return llama(folder, tied=tied, kind="Qwen2", **options)
 
 

@@ -1,13 +1,12 @@
 """A finished run that drew images, made in milliseconds, and people who rate it."""
 
-from __future__ import annotations
-
 import io
 import json
 import random
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from pathlib import Path
+
+from PIL import Image
 
 from kingyo.core.types import Evaluation, Item, ItemScore, Media, Split, Trial
 from kingyo.merging.recipe import Recipe, Source
@@ -15,6 +14,7 @@ from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.store import RunStore, StoredTrial
 from kingyo.store.side_databases import ChoiceLog, StoredChoice, Verdict
 from kingyo.views.rating.pairs import Pair, PairChooser, RatedModel, read_models
+from tests.tasks.pictures import media
 
 N_ITEMS: dict[Split, int] = {"fit": 6, "validation": 12, "test": 8}
 BRIGHTNESS = {"base": 40, "a": 90, "b": 60, "uniform": 110, "bred": 200, "other": 150}
@@ -24,16 +24,13 @@ Judge = Callable[[Pair], Verdict]
 
 def coloured(brightness: int, item: int, model: str) -> Media:
     """Return a PNG that differs from those of other models and items, with a tint of its own."""
-    from PIL import Image
-
     dice = random.Random(f"{item} {model}")
     tint = dice.randint(-60, 60)
     shifts = [tint, 0, -tint] * 64
     pixels = bytes(min(255, max(0, brightness + shift + dice.randint(-30, 30))) for shift in shifts)
     buffer = io.BytesIO()
     Image.frombytes("RGB", (8, 8), pixels).save(buffer, "PNG")
-    content = buffer.getvalue()
-    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    return media(buffer.getvalue())
 
 
 def items() -> dict[Split, tuple[Item, ...]]:
@@ -88,7 +85,6 @@ def _add(store: RunStore, number: int, name: str) -> None:
 
 
 def brighter(pair: Pair) -> Verdict:
-    """Choose the model with the brighter images."""
     return "left" if _brightness(pair.left) > _brightness(pair.right) else "right"
 
 
@@ -98,8 +94,6 @@ def redder(pair: Pair) -> Verdict:
 
 
 def _redness(image: Media) -> float:
-    from PIL import Image
-
     red, _, blue = Image.open(io.BytesIO(image.read())).resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     return red - blue
 

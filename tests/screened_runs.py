@@ -1,7 +1,5 @@
 """Screened runs with real strategies and stores, and simulated answers."""
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections import Counter
@@ -9,16 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.core.types import (
-    Axis,
-    Evaluation,
-    Genome,
-    ItemScore,
-    Outcome,
-    Split,
-    Strategy,
-    Trial,
-)
+from kingyo.core.types import Axis, Evaluation, Genome, ItemScore, Outcome, Split, Strategy, Trial
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.search.evolution import MAIN, Event, Journey, Limits, Search, fixed, ignore_events
 from kingyo.search.evolution.screens import ScreenSettings
@@ -96,7 +85,7 @@ class Model:
         self,
         fails: Fails = lambda recipe, before: False,
         *,
-        before: Model | None = None,
+        before: "Model | None" = None,
         stop_after: int | None = None,
         solves: Callable[[Recipe, str], float] = solves,
     ) -> None:
@@ -119,16 +108,12 @@ class Model:
         return Evaluation(scores=scores, build_seconds=0.001, score_seconds=0.01)
 
 
-BASELINE_RECIPES: Mapping[str, Recipe] = {
-    "a": weights(1, 1, 0, 0),
-    "b": weights(0, 0, 1, 1),
-    "uniform": weights(0.5, 0.5, 0.5, 0.5),
-}
 KNOWN: Mapping[str, Genome] = {
     "a": (1.0, 1.0, 0.0, 0.0),
     "b": (0.0, 0.0, 1.0, 1.0),
     "uniform": (0.5, 0.5, 0.5, 0.5),
 }
+BASELINE_RECIPES = {name: weights(*genome) for name, genome in KNOWN.items()}
 
 
 def journey(
@@ -171,7 +156,6 @@ NAMED = {recipe.hash for recipe in BASELINE_RECIPES.values()}
 
 
 def some_fail(recipe: Recipe, before: int) -> bool:
-    """One recipe in four fails at once."""
     return recipe.hash not in NAMED and int(recipe.hash[:8], 16) % 4 == 0
 
 

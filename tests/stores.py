@@ -1,7 +1,8 @@
-"""A run folder with splits, trials and scores."""
+"""A run folder with splits, trials and scores, and databases that tests edit."""
 
-from __future__ import annotations
-
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from kingyo.core.types import Item, ItemScore, Trial
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, StoredTrial
+from kingyo.store.database import seal
 
 ITEMS = tuple(Item(id=f"i{n}", prompt=f"{n}は?", answer=str(n), choices=("a", "b")) for n in range(4))
 
@@ -46,3 +48,11 @@ def refused(folder: Path) -> str:
     assert (folder / DATABASE).read_bytes() == before
     (reason,) = reasons
     return reason
+
+
+@contextmanager
+def edited(run: Path) -> Iterator[sqlite3.Connection]:
+    """The database of a run, to edit as if kingyo had written it so: its sums are made to fit."""
+    with closing(sqlite3.connect(run / DATABASE)) as connection, connection:
+        yield connection
+        seal(connection)

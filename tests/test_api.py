@@ -1,7 +1,5 @@
 """The Python API: its page runs, and errors and interrupts behave as documented."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -184,11 +182,8 @@ def test_an_interrupted_run_resumes_to_the_same_winner(tmp_path: Path) -> None:
     first, second = (kingyo.summarize(run).winner for run in (uninterrupted, resumed))
     assert first is not None and second is not None
     assert (first.trial.asked, first.test) == (second.trial.asked, second.test)
-    config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    again = kingyo.evolve(config, tmp_path / "again", folder=file.parent)
-    assert kingyo.summarize(again).winner == kingyo.summarize(uninterrupted).winner
     with pytest.raises(kingyo.KingyoError) as error:
-        kingyo.export_model(again, tmp_path / "out", trial=0, pick="knee")
+        kingyo.export_model(resumed, tmp_path / "out", trial=0, pick="knee")
     assert error.value.argument == "--trial" and not (tmp_path / "out").exists()
 
 

@@ -1,7 +1,5 @@
 """Every command in the documents is true: README's are run, in order; the others must parse."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -188,7 +186,6 @@ def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:
 
 
 def check_contract_of_page(page: Path, folder: Path, test: str) -> None:
-    """Write the files of a page, and pass the contract that it shows."""
     for name, text in PYTHON_FILE.findall(page.read_text(encoding="utf-8")):
         (folder / name).write_text(text, encoding="utf-8")
     command_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]

@@ -1,7 +1,5 @@
 """Objects of plug-ins and of the user's own files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,10 +1,7 @@
 """Tiny random models of real transformers classes that look at pictures, with processors and tokenizers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,12 +9,31 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTokenizer,
+    ResNetConfig,
+    ResNetForImageClassification,
+    SiglipConfig,
+    SiglipModel,
+    ViTImageProcessor,
+)
 
 from kingyo.core.types import Item, Media
-from tests.tiny_pipelines import clip_tokenizer
+from tests.tasks.pictures import media
 
 WIDTH = 16
 SIDE = 8
+ENCODER: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "projection_dim": WIDTH,
+}
+VISION = {**ENCODER, "image_size": SIDE, "patch_size": 4}
 PROCESSOR = {
     "image_processor_type": "CLIPImageProcessor",
     "size": {"height": SIDE, "width": SIDE},
@@ -28,10 +44,22 @@ PROCESSOR = {
 }
 
 
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+
+
+def clip_vocabulary() -> dict[str, int]:
+    """Every byte, inside a word and at its end; the end of the text has the highest id, as in CLIP."""
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(f"{each}</w>" for each in letters), BOS, EOS]
+    return {token: number for number, token in enumerate(tokens)}
+
+
+def clip_tokenizer() -> Any:
+    return CLIPTokenizer(vocab=clip_vocabulary(), merges=[], model_max_length=77)
+
+
 def judge(folder: Path, classes: Sequence[str], side: int = 32) -> Path:
     """Write a random ResNet with these classes, which reads pictures of ``side`` pixels."""
-    from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
-
     config = ResNetConfig(
         embedding_size=8,
         hidden_sizes=[8, 8],
@@ -49,8 +77,6 @@ def judge(folder: Path, classes: Sequence[str], side: int = 32) -> Path:
 
 def clip(folder: Path, seed: int = 0, *, processor: bool = True) -> Path:
     """Write a CLIPModel; without a processor it is like PickScore's folder."""
-    from transformers import CLIPConfig, CLIPModel
-
     torch.manual_seed(seed)
     tokenizer = clip_tokenizer()
     text = {
@@ -58,7 +84,7 @@ def clip(folder: Path, seed: int = 0, *, processor: bool = True) -> Path:
         "max_position_embeddings": 77,
         "eos_token_id": tokenizer.eos_token_id,
     }
-    config = CLIPConfig(text_config=_text() | text, vision_config=_vision(), projection_dim=WIDTH)
+    config = CLIPConfig(text_config=ENCODER | text, vision_config=VISION, projection_dim=WIDTH)
     _sharpened(CLIPModel(config)).save_pretrained(folder)
     if processor:
         tokenizer.save_pretrained(folder)
@@ -68,12 +94,10 @@ def clip(folder: Path, seed: int = 0, *, processor: bool = True) -> Path:
 
 def siglip(folder: Path, seed: int = 0) -> Path:
     """Write a SiglipModel, with the tokenizer of CLIP and texts of 16 tokens."""
-    from transformers import SiglipConfig, SiglipModel
-
     torch.manual_seed(seed)
     tokenizer = clip_tokenizer()
     text = {"vocab_size": len(tokenizer), "max_position_embeddings": 16}
-    model = _sharpened(SiglipModel(SiglipConfig(text_config=_text() | text, vision_config=_vision())))
+    model = _sharpened(SiglipModel(SiglipConfig(text_config=ENCODER | text, vision_config=VISION)))
     torch.nn.init.constant_(model.logit_bias, -0.5)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -88,15 +112,12 @@ def picture(colour: tuple[int, int, int], size: int = SIDE) -> Media:
 
 
 def as_media(pixels: Any) -> Media:
-    """Return pixels, [height, width, 3], as a picture without a file."""
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
-    content = stream.getvalue()
-    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    return media(stream.getvalue())
 
 
 def folder_of(folder: Path, pictures: list[Media]) -> Path:
-    """Write pictures into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, each in enumerate(pictures):
         (folder / f"{number:03}.png").write_bytes(each.read())
@@ -104,26 +125,7 @@ def folder_of(folder: Path, pictures: list[Media]) -> Path:
 
 
 def item(prompt: str = "a red cat", **columns: str) -> Item:
-    """Return an item with columns."""
     return Item(id=prompt, prompt=prompt, answer="", fields={"prompt": prompt, **columns}, seed=0)
-
-
-def _text() -> dict[str, Any]:
-    return _sizes()
-
-
-def _vision() -> dict[str, Any]:
-    return {**_sizes(), "image_size": SIDE, "patch_size": 4}
-
-
-def _sizes() -> dict[str, Any]:
-    return {
-        "hidden_size": WIDTH,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "projection_dim": WIDTH,
-    }
 
 
 def _sharpened(model: Any) -> Any:

@@ -9,20 +9,32 @@ and LDM names apply.
     pipeline("a cat", num_inference_steps=2, **DRAW["stable_diffusion"])
 """
 
-from __future__ import annotations
-
 import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from tests.slow import slow
+from tests.tiny_judges import BOS, EOS, clip_tokenizer, clip_vocabulary
 
 WIDTH = 16
 WIDTH_2 = 24
 """Widths of the text encoders. In a single file, only the width tells diffusers which is which."""
+TRANSFORMER = {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 8}
 SIDE = {"height": 32, "width": 32}
 DRAW: dict[str, dict[str, Any]] = {
     "stable_diffusion": SIDE,
@@ -37,16 +49,13 @@ DRAW: dict[str, dict[str, Any]] = {
 
 def stable_diffusion(folder: Path, seed: int = 0) -> Path:
     """Write a pipeline of Stable Diffusion 1: pictures of 32 x 32 pixels, 12 + 1 + 12 blocks."""
-    import diffusers
-
     unet = _seeded(
         seed,
-        lambda: _unet(
-            block_out_channels=(8, 8, 16, 16),
-            down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-            cross_attention_dim=WIDTH,
-        ),
+        _unet,
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        cross_attention_dim=WIDTH,
     )
     diffusers.StableDiffusionPipeline(
         unet=unet,
@@ -63,21 +72,18 @@ def stable_diffusion(folder: Path, seed: int = 0) -> Path:
 
 def stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
     """Write a pipeline of Stable Diffusion XL: two text encoders, 9 + 1 + 9 blocks."""
-    import diffusers
-
     unet = _seeded(
         seed,
-        lambda: _unet(
-            block_out_channels=(8, 8, 16),
-            down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 2,
-            up_block_types=("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",),
-            transformer_layers_per_block=(1, 1, 2),
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + WIDTH_2,
-            cross_attention_dim=WIDTH + WIDTH_2,
-        ),
+        _unet,
+        block_out_channels=(8, 8, 16),
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",),
+        transformer_layers_per_block=(1, 1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + WIDTH_2,
+        cross_attention_dim=WIDTH + WIDTH_2,
     )
     diffusers.StableDiffusionXLPipeline(
         unet=unet,
@@ -93,23 +99,18 @@ def stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
 
 def stable_diffusion_3(folder: Path, seed: int = 0) -> Path:
     """Write a pipeline of Stable Diffusion 3: three text encoders and a transformer of two blocks."""
-    import diffusers
-
     transformer = _seeded(
         seed,
-        lambda: diffusers.SD3Transformer2DModel(
-            sample_size=16,
-            patch_size=2,
-            in_channels=4,
-            out_channels=4,
-            num_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=2,
-            caption_projection_dim=WIDTH,
-            joint_attention_dim=WIDTH + WIDTH_2,
-            pooled_projection_dim=WIDTH + WIDTH_2,
-            pos_embed_max_size=16,
-        ),
+        diffusers.SD3Transformer2DModel,
+        sample_size=16,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        **TRANSFORMER,
+        caption_projection_dim=WIDTH,
+        joint_attention_dim=WIDTH + WIDTH_2,
+        pooled_projection_dim=WIDTH + WIDTH_2,
+        pos_embed_max_size=16,
     )
     diffusers.StableDiffusion3Pipeline(
         transformer=transformer,
@@ -127,22 +128,17 @@ def stable_diffusion_3(folder: Path, seed: int = 0) -> Path:
 
 def flux(folder: Path, seed: int = 0) -> Path:
     """Write a pipeline of Flux: two double and two single blocks; guidance is embedded."""
-    import diffusers
-
     transformer = _seeded(
         seed,
-        lambda: diffusers.FluxTransformer2DModel(
-            patch_size=1,
-            in_channels=16,
-            num_layers=2,
-            num_single_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=2,
-            joint_attention_dim=WIDTH,
-            pooled_projection_dim=WIDTH,
-            axes_dims_rope=(2, 2, 4),
-            guidance_embeds=True,
-        ),
+        diffusers.FluxTransformer2DModel,
+        patch_size=1,
+        in_channels=16,
+        num_single_layers=2,
+        **TRANSFORMER,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=WIDTH,
+        axes_dims_rope=(2, 2, 4),
+        guidance_embeds=True,
     )
     diffusers.FluxPipeline(
         transformer=transformer,
@@ -158,23 +154,18 @@ def flux(folder: Path, seed: int = 0) -> Path:
 
 def sana(folder: Path, seed: int = 0) -> Path:
     """Write a pipeline of Sana: a Gemma 2 as text encoder, linear attention, a deep autoencoder."""
-    import diffusers
-
     transformer = _seeded(
         seed,
-        lambda: diffusers.SanaTransformer2DModel(
-            sample_size=16,
-            patch_size=1,
-            in_channels=4,
-            out_channels=4,
-            num_layers=2,
-            num_attention_heads=2,
-            attention_head_dim=8,
-            num_cross_attention_heads=2,
-            cross_attention_head_dim=8,
-            cross_attention_dim=WIDTH,
-            caption_channels=WIDTH,
-        ),
+        diffusers.SanaTransformer2DModel,
+        sample_size=16,
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        **TRANSFORMER,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=8,
+        cross_attention_dim=WIDTH,
+        caption_channels=WIDTH,
     )
     diffusers.SanaPipeline(
         transformer=transformer,
@@ -188,22 +179,17 @@ def sana(folder: Path, seed: int = 0) -> Path:
 
 def pixart(folder: Path, seed: int = 0) -> Path:
     """Write a pipeline of PixArt Sigma: a T5 as text encoder and a transformer of two blocks."""
-    import diffusers
-
     transformer = _seeded(
         seed,
-        lambda: diffusers.PixArtTransformer2DModel(
-            sample_size=16,
-            patch_size=2,
-            in_channels=4,
-            out_channels=8,
-            num_layers=2,
-            num_attention_heads=2,
-            attention_head_dim=8,
-            cross_attention_dim=WIDTH,
-            caption_channels=WIDTH,
-            use_additional_conditions=False,
-        ),
+        diffusers.PixArtTransformer2DModel,
+        sample_size=16,
+        patch_size=2,
+        in_channels=4,
+        out_channels=8,
+        **TRANSFORMER,
+        cross_attention_dim=WIDTH,
+        caption_channels=WIDTH,
+        use_additional_conditions=False,
     )
     diffusers.PixArtSigmaPipeline(
         transformer=transformer,
@@ -224,14 +210,14 @@ EACH_PIPELINE = [*OFTEN, *slow(*sorted(WRITERS.keys() - OFTEN))]
 """Common pipelines, and the others for slow tests."""
 
 
-def _seeded(seed: int, build: Callable[[], Any]) -> Any:
+def _seeded(seed: int, build: Callable[..., Any], *args: Any, **config: Any) -> Any:
     """Build a module with random weights from the seed, and leave torch's own random state as it was.
 
     Weights that start as zeros or ones become random, so that a lost or swapped tensor shows in the picture.
     """
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        module = build().eval()
+        module = build(*args, **config).eval()
         for each in module.parameters():
             if each.numel() > 1 and each.min() == each.max():
                 each.add_(0.1 * torch.randn_like(each))
@@ -240,8 +226,6 @@ def _seeded(seed: int, build: Callable[[], Any]) -> Any:
 
 def _scheduler() -> Any:
     """Noise of Stable Diffusion. (The Euler schedulers of diffusers warn with NumPy 2.)"""
-    import diffusers
-
     return diffusers.DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
@@ -252,61 +236,51 @@ def _scheduler() -> Any:
 
 
 def _unet(**config: Any) -> Any:
-    import diffusers
-
     return diffusers.UNet2DConditionModel(
         sample_size=16, layers_per_block=2, norm_num_groups=4, attention_head_dim=2, **config
     )
 
 
 def _vae(**config: Any) -> Any:
-    import diffusers
-
     return _seeded(
         1000,
-        lambda: diffusers.AutoencoderKL(
-            block_out_channels=(8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            latent_channels=4,
-            norm_num_groups=4,
-            layers_per_block=1,
-            sample_size=32,
-            **config,
-        ),
+        diffusers.AutoencoderKL,
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        layers_per_block=1,
+        sample_size=32,
+        **config,
     )
 
 
 def _deep_autoencoder() -> Any:
-    import diffusers
-
     return _seeded(
         1000,
-        lambda: diffusers.AutoencoderDC(
-            in_channels=3,
-            latent_channels=4,
-            attention_head_dim=4,
-            encoder_block_types=("ResBlock", "EfficientViTBlock"),
-            decoder_block_types=("ResBlock", "EfficientViTBlock"),
-            encoder_block_out_channels=(8, 8),
-            decoder_block_out_channels=(8, 8),
-            encoder_qkv_multiscales=((), (5,)),
-            decoder_qkv_multiscales=((), (5,)),
-            encoder_layers_per_block=(1, 1),
-            decoder_layers_per_block=(1, 1),
-            downsample_block_type="conv",
-            upsample_block_type="interpolate",
-            decoder_norm_types="rms_norm",
-            decoder_act_fns="silu",
-            scaling_factor=0.41407,
-        ),
+        diffusers.AutoencoderDC,
+        in_channels=3,
+        latent_channels=4,
+        attention_head_dim=4,
+        encoder_block_types=("ResBlock", "EfficientViTBlock"),
+        decoder_block_types=("ResBlock", "EfficientViTBlock"),
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        encoder_qkv_multiscales=((), (5,)),
+        decoder_qkv_multiscales=((), (5,)),
+        encoder_layers_per_block=(1, 1),
+        decoder_layers_per_block=(1, 1),
+        downsample_block_type="conv",
+        upsample_block_type="interpolate",
+        decoder_norm_types="rms_norm",
+        decoder_act_fns="silu",
+        scaling_factor=0.41407,
     )
 
 
 def _clip(width: int = WIDTH, *, projection: bool = False, layers: int = 2) -> Any:
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    vocabulary = _clip_vocabulary()
+    vocabulary = clip_vocabulary()
     config = CLIPTextConfig(
         vocab_size=len(vocabulary),
         hidden_size=width,
@@ -314,18 +288,15 @@ def _clip(width: int = WIDTH, *, projection: bool = False, layers: int = 2) -> A
         intermediate_size=2 * WIDTH,
         num_attention_heads=2,
         num_hidden_layers=layers,
-        bos_token_id=vocabulary[_BOS],
-        eos_token_id=vocabulary[_EOS],
-        pad_token_id=vocabulary[_EOS],
+        bos_token_id=vocabulary[BOS],
+        eos_token_id=vocabulary[EOS],
+        pad_token_id=vocabulary[EOS],
     )
-    return _seeded(
-        1001 + projection, lambda: (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
-    )
+    model = CLIPTextModelWithProjection if projection else CLIPTextModel
+    return _seeded(1001 + projection, model, config)
 
 
 def _t5(width: int) -> Any:
-    from transformers import T5Config, T5EncoderModel
-
     config = T5Config(
         vocab_size=len(_t5_vocabulary()),
         d_model=width,
@@ -337,12 +308,10 @@ def _t5(width: int) -> Any:
         is_encoder_decoder=False,
         use_cache=False,
     )
-    return _seeded(1003, lambda: T5EncoderModel(config))
+    return _seeded(1003, T5EncoderModel, config)
 
 
 def _gemma() -> Any:
-    from transformers import Gemma2Config, Gemma2Model
-
     config = Gemma2Config(
         vocab_size=len(_gemma_vocabulary()),
         hidden_size=WIDTH,
@@ -353,26 +322,7 @@ def _gemma() -> Any:
         num_hidden_layers=2,
         attn_implementation="eager",
     )
-    return _seeded(1004, lambda: Gemma2Model(config))
-
-
-_BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
-
-
-def _clip_vocabulary() -> dict[str, int]:
-    """Every byte, inside a word and at its end; the end of the text has the highest id, as in CLIP."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(f"{each}</w>" for each in letters), _BOS, _EOS]
-    return {token: number for number, token in enumerate(tokens)}
-
-
-def clip_tokenizer() -> Any:
-    """Return a tokenizer of CLIP's class that knows single characters."""
-    from transformers import CLIPTokenizer
-
-    return CLIPTokenizer(vocab=_clip_vocabulary(), merges=[], model_max_length=77)
+    return _seeded(1004, Gemma2Model, config)
 
 
 def _t5_vocabulary() -> list[tuple[str, float]]:
@@ -381,8 +331,6 @@ def _t5_vocabulary() -> list[tuple[str, float]]:
 
 
 def _t5_tokenizer() -> Any:
-    from transformers import T5Tokenizer
-
     return T5Tokenizer(vocab=_t5_vocabulary(), extra_ids=0, model_max_length=512)
 
 
@@ -393,6 +341,4 @@ def _gemma_vocabulary() -> dict[str, int]:
 
 
 def _gemma_tokenizer() -> Any:
-    from transformers import GemmaTokenizer
-
     return GemmaTokenizer(vocab=_gemma_vocabulary(), merges=[])

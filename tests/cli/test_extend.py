@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
-from tests.databases import edited
+from tests.stores import edited
 
 NO_CONTROLS = {"random": False, "grid": False}
 

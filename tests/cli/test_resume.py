@@ -16,8 +16,8 @@ from kingyo.search.evolution import RACED
 from kingyo.store import RunStore
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
-from tests.databases import edited
 from tests.models_on_disk import fine_tuned
+from tests.stores import edited
 
 KILLS = 10
 

@@ -16,7 +16,7 @@ from kingyo.core.types import Example
 from kingyo.models.training import Course, Start, train_lora
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.training_runs import EASY, SPLITS, easy
-from tests.databases import edited
+from tests.stores import edited
 
 
 def training(run: Path) -> dict[str, Any]:

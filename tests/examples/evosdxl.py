@@ -11,7 +11,7 @@ import pytest
 
 from tests.examples.evovlm_jp import image, prepare
 from tests.hub import Hub, serve
-from tests.sdxl_headers import lightning, ukiyoe, unet
+from tests.published_headers import lightning, sdxl_unet, ukiyoe
 from tests.tiny_pipelines import stable_diffusion_xl
 
 pytest.importorskip("datasets", reason="needs the extra `datasets`")
@@ -47,9 +47,9 @@ def captions(folder: Path, n: int) -> Path:
 @contextmanager
 def real_shapes(folder: Path) -> Generator[Hub]:
     """Serve the models with true shapes, without weights; the files lie as on the Hub."""
-    unet(folder / DPO / "unet", "F32", variant="")
+    sdxl_unet(folder / DPO / "unet", "F32", variant="")
     for name in (JUGGERNAUT, JAPANESE):
-        unet(folder / name / "unet")
+        sdxl_unet(folder / name / "unet")
         parts = ("text_encoder", "vae", "scheduler", "unet")  # as the index of SDXL, without the rest
         index = {
             "_class_name": "StableDiffusionXLPipeline",
@@ -69,5 +69,5 @@ def prepared(example: str, folder: Path, n: int) -> Path:
     where = prepare("evosdxl-jp", folder, example=example, captions=data, sdxl=tiny, japanese=tiny)
     for file in (where / "pipeline" / "unet").iterdir():
         file.unlink()
-    unet(where / "pipeline" / "unet", variant="")
+    sdxl_unet(where / "pipeline" / "unet", variant="")
     return where

@@ -16,8 +16,8 @@ import yaml
 
 from tests.cli.conftest import command
 from tests.hub import Hub, serve
-from tests.mistrals import mistral, n_bytes
 from tests.models_on_disk import fine_tuned, llama
+from tests.published_headers import mistral, n_bytes
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "evollm-jp"

@@ -11,7 +11,7 @@ from kingyo.merging.recipe import Recipe, load_recipe, look_up
 from tests.cli.conftest import command
 from tests.examples.evosdxl import DPO, JAPANESE, JUGGERNAUT, prepared, real_shapes
 from tests.examples.evovlm_jp import ROOT, run
-from tests.sdxl_headers import shapes
+from tests.published_headers import sdxl_shapes
 
 CONV = {"sdxl": 0.15928833971605916, DPO: 0.1032449268871776, JUGGERNAUT: 0.6503217149752791}
 ATTENTION = {"sdxl": 0.1877279276437178, DPO: 0.20014114603909822, JUGGERNAUT: 0.3922685507065275}
@@ -33,7 +33,7 @@ def weights(recipe: Recipe, name: str) -> dict[str, float]:
 @pytest.mark.parametrize("example", ["evosdxl-jp", "evo-ukiyoe"])
 def test_recipes_have_the_published_weights(example: str) -> None:
     recipe = load_recipe(ROOT / "examples" / example / "recipe.yaml")
-    for name in shapes():
+    for name in sdxl_shapes():
         is_attention = any(part in name for part in ("to_k", "to_q", "to_v", "to_out.0"))
         published = dict(ATTENTION if is_attention else CONV)
         of_sdxl = published.pop("sdxl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Generator
 from pathlib import Path
@@ -12,9 +13,8 @@ import pytest
 from tests.cli.conftest import command
 from tests.examples.evovlm_jp import commands, make_small, prepare, run, scenes, wild
 from tests.hub import Hub, serve
-from tests.mistrals import mistral
 from tests.models.vision_families import build, build_text
-from tests.vision_headers import llava_next, n_bytes_of_llava
+from tests.published_headers import llava_next, llava_next_shapes, mistral
 
 BASE, SHISA = "mistralai/Mistral-7B-v0.1", "augmxnt/shisa-gamma-7b-v1"
 LLAVA = "llava-hf/llava-v1.6-mistral-7b-hf"
@@ -62,7 +62,7 @@ def test_the_run_of_the_paper_fits_together(tmp_path: Path) -> None:
     }
     assert {(gene["low"], gene["high"], gene["start"]) for gene in search["genes"]} == {(0, 1, 0.5)}
     assert search["settings"]["sigma"] == pytest.approx(1 / 6)
-    assert summary["memory"]["live_bytes"] == n_bytes_of_llava()
+    assert summary["memory"]["live_bytes"] == 2 * sum(map(math.prod, llava_next_shapes().values()))
     assert summary["first_recipe"]["frame"] == LLAVA
     assert hub.n_sent(".safetensors") < 3_000_000
 

@@ -17,7 +17,7 @@ from tests.cli.conftest import command
 from tests.examples.evovlm_jp import commands, make_small, prepare, run, scenes, several
 from tests.hub import Hub, serve
 from tests.models.vision_families import build, build_text
-from tests.vision_headers import bunny, llama_3, mantis
+from tests.published_headers import bunny, llama_3, mantis
 
 EXAMPLE = "evovlm-jp-v2"
 BASE, ELYZA = "meta-llama/Meta-Llama-3-8B-Instruct", "elyza/Llama-3-ELYZA-JP-8B"

@@ -1,20 +1,15 @@
 """Small image classifiers and pictures."""
 
-from __future__ import annotations
-
 import json
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
 import torch
 from PIL import Image
-from transformers import (
-    ViTConfig,
-    ViTForImageClassification,
-)
+from transformers import ViTConfig, ViTForImageClassification
 
 from kingyo.core.types import Media
+from tests.tasks.pictures import media
 
 LABELS = ("red", "green", "blue")
 
@@ -52,5 +47,4 @@ def vit(folder: Path, seed: int = 0) -> Path:
 def picture(colour: tuple[int, int, int], size: int = 8) -> Media:
     stream = BytesIO()
     Image.new("RGB", (size, size), colour).save(stream, "PNG")
-    content = stream.getvalue()
-    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+    return media(stream.getvalue())

@@ -1,7 +1,5 @@
 """Live models with large random weights, so that greedy choices are far from ties."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,9 @@ import torch
 
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
+from kingyo.models.vision_language import LiveVisionLanguageModel
+from tests.models.classifiers import picture
+from tests.models.vision_families import EACH_FAMILY, build, lacks
 from tests.models_on_disk import FAMILIES
 
 torch.set_num_threads(1)  # threads slow down 16-wide matrices
@@ -25,8 +26,10 @@ PROMPTS = [
 ]
 
 
+IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
+
+
 def fill(model: LiveModel, seed: int) -> None:
-    """Overwrite every matrix of a live model with normal noise in place."""
     generator = torch.Generator().manual_seed(seed)
     for tensor in model.weights.values():
         if tensor.dim() > 1:
@@ -35,13 +38,21 @@ def fill(model: LiveModel, seed: int) -> None:
 
 @pytest.fixture(params=sorted(FAMILIES))
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a tiny checkpoint of an architecture."""
     return FAMILIES[request.param](tmp_path / "model")
 
 
 @pytest.fixture
 def live(checkpoint: Path) -> LiveModel:
-    """Return a live model of an architecture, with large weights."""
     model = LiveModel.load(checkpoint, LoadOptions(batch_size=3))
     fill(model, 0)
     return model
+
+
+@pytest.fixture(scope="module", params=EACH_FAMILY)
+def seeing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> LiveVisionLanguageModel:
+    if missing := lacks(request.param):
+        pytest.skip(f"needs {', '.join(missing)}")
+    folder = build(request.param, tmp_path_factory.mktemp("models") / request.param)
+    return LiveVisionLanguageModel.load(folder, LoadOptions(dtype="float32", batch_size=3))

@@ -1,17 +1,19 @@
 """Greedy generation in batches with stop strings, compared with transformers."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM, AutoTokenizer
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from kingyo.core.types import Answered
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
+from kingyo.models.tokens import Text
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama, tokenizer
 
@@ -44,14 +46,14 @@ def test_answers_are_counted_by_batches(live: LiveModel) -> None:
     assert counts == [Answered(n, n, 7) for n in (3, 6, 7)]
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 100])
+@pytest.mark.parametrize("batch_size", [1, 100])
 def test_batches_do_not_change_the_text(live: LiveModel, checkpoint: Path, batch_size: int) -> None:
     other = LiveModel.load(checkpoint, LoadOptions(batch_size=batch_size))
     fill(other, 0)
     assert other.generate(PROMPTS, max_new_tokens=12) == live.generate(PROMPTS, max_new_tokens=12)
 
 
-def test_text_ends_before_the_first_stop_string(live: LiveModel) -> None:
+def test_text_ends_before_the_first_stop_string_while_other_rows_go_on(live: LiveModel) -> None:
     free = live.generate(PROMPTS, max_new_tokens=20)
     stop = [free[0][5:7], free[1][8:10]]
     stopped = live.generate(PROMPTS, max_new_tokens=20, stop=stop)
@@ -59,16 +61,6 @@ def test_text_ends_before_the_first_stop_string(live: LiveModel) -> None:
     for long, short in zip(free, stopped, strict=True):
         positions = [place for place in map(long.find, stop) if place >= 0]
         assert short == (long[: min(positions)] if positions else long)
-
-
-def test_finished_rows_do_not_change_others(live: LiveModel) -> None:
-    prompts = PROMPTS * 3
-    free = live.generate(prompts, max_new_tokens=24)
-    stop = sorted({text[4:6] for text in free[:4]})
-    stopped = live.generate(prompts, max_new_tokens=24, stop=stop)
-    for long, short in zip(free, stopped, strict=True):
-        assert long.startswith(short)
-        assert not any(mark in short for mark in stop)
 
 
 def test_an_end_token_ends_the_text(tmp_path: Path) -> None:
@@ -110,16 +102,6 @@ def test_broken_weights_are_named(live: LiveModel) -> None:
         live.log_likelihood([("1 + 2 =", " 3")])
 
 
-def test_an_answer_beyond_the_limit_is_cut(live: LiveModel) -> None:
-    free = live.write(PROMPTS, max_new_tokens=20)
-    assert [each.text for each in free] == live.generate(PROMPTS, max_new_tokens=20)
-    assert all(each.is_cut for each in free if len(live.tokens([each.text])[0]) > 20)
-    stop = [free[0].text[5:7]]
-    stopped = live.write(PROMPTS, max_new_tokens=20, stop=stop)
-    for long, short in zip(free, stopped, strict=True):
-        assert not (short.is_cut and stop[0] in long.text)
-
-
 @pytest.mark.parametrize("end", ["token", "string"])
 def test_an_end_at_the_token_limit_is_not_a_cut(tmp_path: Path, end: str) -> None:
     folder = llama(tmp_path / "model")
@@ -137,3 +119,83 @@ def test_an_end_at_the_token_limit_is_not_a_cut(tmp_path: Path, end: str) -> Non
     (at_the_limit,) = live.write(PROMPTS[:1], max_new_tokens=3, stop=stop)
     (before_it,) = live.write(PROMPTS[:1], max_new_tokens=2, stop=stop)
     assert (at_the_limit.is_cut, before_it.is_cut) == (False, True)
+
+
+def test_the_head_gets_no_slice_for_whose_rows_torch_would_copy_it(live: LiveModel) -> None:
+    head, given = live.module.get_output_embeddings(), list[bool]()
+    head.register_forward_hook(lambda _, args, __: given.append(args[0].is_contiguous()))
+    pairs = [(prompt, answer) for prompt in PROMPTS for answer in (" 3", " the cat is 7")]
+    written, likelihoods = live.write(PROMPTS, max_new_tokens=8), live.log_likelihood(pairs)
+    assert given and all(given)
+    head._forward_pre_hooks.clear()
+    given.clear()
+    assert live.write(PROMPTS, max_new_tokens=8) == written
+    assert not all(given), "without the copy, the head gets a slice"
+    given.clear()
+    assert live.log_likelihood(pairs) == pytest.approx(likelihoods)
+    assert not all(given)
+
+
+PAIRS = [
+    ("the cat is 7", " is 8"),
+    ("Q: 1 + 2 = ? A:", " 3"),
+    ("Q: 1 + 2 = ? A:", " the cat is 3"),
+    ("猫 は 1", " 5"),
+    ("1 2 3 4 5 6 7 8 9", " 10 11"),
+]
+
+
+def by_hand(folder: Path, prompt: str, continuation: str) -> float:
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    words = AutoTokenizer.from_pretrained(folder)
+    head, all_ids = words(prompt)["input_ids"], words(prompt + continuation)["input_ids"]
+    with torch.no_grad():
+        logs = torch.log_softmax(model(torch.tensor([all_ids])).logits[0].double(), dim=-1)
+    return sum(float(logs[at - 1, all_ids[at]]) for at in range(len(head), len(all_ids)))
+
+
+def test_it_is_the_sum_over_the_continuation(checkpoint: Path) -> None:
+    live = LiveModel.load(checkpoint, LoadOptions(batch_size=2))
+    log_likelihoods = live.log_likelihood(PAIRS)
+    assert log_likelihoods == pytest.approx([by_hand(checkpoint, *pair) for pair in PAIRS], abs=1e-4)
+
+
+def test_padding_and_company_do_not_matter(live: LiveModel, checkpoint: Path) -> None:
+    together = live.log_likelihood(PAIRS)
+    alone = [live.log_likelihood([pair])[0] for pair in PAIRS]
+    assert together == pytest.approx(alone, abs=1e-3)
+    assert live.log_likelihood(PAIRS[::-1]) == pytest.approx(together[::-1], abs=1e-3)
+
+
+def test_space_at_the_boundary_belongs_to_the_continuation(live: LiveModel) -> None:
+    assert live.log_likelihood([("1 + 2 = ", "3")]) == pytest.approx(live.log_likelihood([("1 + 2 =", " 3")]))
+
+
+def test_an_empty_continuation_is_certain(live: LiveModel) -> None:
+    assert live.log_likelihood([("1 + 2 =", ""), ("1 + 2 =", " 3")])[0] == 0.0
+    assert live.log_likelihood([("1 + 2 =", "")]) == [0.0]
+    assert live.log_likelihood([]) == []
+
+
+def merging_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer that merges "a" and "b" into one token."""
+    inner = Tokenizer(BPE({"a": 0, "b": 1, "ab": 2, "<s>": 3}, [("a", "b")]))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>")
+
+
+def test_a_token_across_the_boundary_is_split() -> None:
+    text = Text(merging_tokenizer())
+    assert text.encode_pair("b", "ab") == ([1], [2])
+    assert text.encode_pair("ba", "b") == ([1, 0], [1])
+
+
+def test_the_start_token_is_put_once(tmp_path: Path) -> None:
+    words = tokenizer()
+    text = Text(words)
+    assert text.encode("<s> the cat") == words("<s> the cat", add_special_tokens=False)["input_ids"]
+    assert text.encode("") == [words.bos_token_id]
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    with pytest.raises(KingyoError, match="prompt 'xyz'"):
+        Text(merging_tokenizer()).encode("xyz")

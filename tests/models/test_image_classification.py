@@ -1,31 +1,26 @@
-"""Image classification: tiny models of transformers, and complete runs."""
-
-from __future__ import annotations
+"""Image classification: tiny models of transformers, their images and processors, and complete runs."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from PIL import Image
-from transformers import (
-    AutoImageProcessor,
-    AutoModelForImageClassification,
-)
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+import kingyo
 from kingyo.core.types import Item, Media
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Options, Question
+from kingyo.models.vision.images import ImageProcessor
 from kingyo.testing.kinds import ModelKindContract
-from tests.cli.forked import run_forked
-from tests.models.classifiers import LABELS, picture, vit
+from tests.merging.checkpoints.fitting import restate
+from tests.models.classifiers import LABELS, PROCESSOR, picture, vit
+from tests.tasks.pictures import media
 
 KIND = MODEL_KINDS.get("image-classification")
 
@@ -64,14 +59,124 @@ def test_class_scores_match_transformers(tmp_path: Path) -> None:
     assert live.classes == LABELS  # type: ignore[attr-defined]
 
 
-def test_unreadable_models_and_images_give_one_clear_error(tmp_path: Path) -> None:
+def encoded(image: Image.Image, kind: str = "PNG", **how: Any) -> Media:
+    stream = BytesIO()
+    image.save(stream, kind, **how)
+    return media(stream.getvalue(), f"image/{kind.lower()}")
+
+
+def processor(folder: Path) -> ImageProcessor:
+    return ImageProcessor.load(folder, remote_code=False)
+
+
+def changed(folder: Path, **keys: object) -> Path:
+    (folder / "preprocessor_config.json").write_text(json.dumps({**PROCESSOR, **keys}))
+    return folder
+
+
+def refused(folder: Path, *images: Media) -> KingyoError:
+    (error,) = KIND.validate(folder, [Question("rate_classes", images or [picture((1, 2, 3))], {})])
+    return error
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"[]",
+        b"{broken",
+        b"[" * 100_000,
+        json.dumps({**PROCESSOR, "image_processor_type": "BertTokenizer"}).encode(),
+        json.dumps({**PROCESSOR, "image_processor_type": "NoSuchProcessor"}).encode(),
+        json.dumps({"image_processor_type": "Own", "auto_map": {"AutoImageProcessor": "own.Own"}}).encode(),
+    ],
+    ids=lambda content: (content or b"")[-40:].decode(errors="replace"),
+)
+def test_a_broken_image_processor_is_one_clear_error(tmp_path: Path, content: bytes | None) -> None:
     path = vit(tmp_path / "m")
-    broken = Media(sha256=sha256(b"no image").hexdigest(), type="image/png", content=b"no image")
-    (error,) = KIND.validate(path, [Question("rate_classes", [picture((1, 2, 3)), broken], {})])
-    assert error.argument == f"image {broken.name}"
+    (path / "own.py").write_text("raise SystemExit('code of the checkpoint ran')")
     (path / "preprocessor_config.json").unlink()
-    with pytest.raises(KingyoError, match=r"preprocessor_config.json"):
-        KIND.load(path, LoadOptions())
+    if content is not None:
+        (path / "preprocessor_config.json").write_bytes(content)
+    for load in (lambda path: KIND.validate(path, []), lambda path: KIND.load(path, LoadOptions())):
+        with pytest.raises(KingyoError) as error:
+            load(path)
+        assert "preprocessor_config.json" in error.value.expected and len(str(error.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("keys", "received"),
+    [
+        ({"image_std": [0, 0, 0]}, "pixels that are NaN or infinite"),
+        ({"image_mean": [0.5]}, "mean must have 3 elements"),
+    ],
+)
+def test_an_incompatible_processor_is_reported_before_the_run(
+    tmp_path: Path, keys: dict[str, object], received: str
+) -> None:
+    error = refused(changed(vit(tmp_path / "m"), **keys))
+    assert received in error.received and "preprocessor_config.json" in error.argument + error.remedy
+
+
+def test_pixels_of_another_shape_are_reported_with_the_first_image(tmp_path: Path) -> None:
+    live = KIND.load(changed(vit(tmp_path / "m"), size={"height": 16, "width": 16}), LoadOptions())
+    with pytest.raises(KingyoError) as error:
+        live.rate_classes([picture((1, 2, 3))])  # type: ignore[attr-defined]
+    assert "[3, 16, 16]" in error.value.received
+
+
+def test_images_that_are_not_resized_must_have_one_size(tmp_path: Path) -> None:
+    path = changed(vit(tmp_path / "m"), do_resize=False)
+    images = [picture((1, 2, 3)), picture((3, 2, 1), size=9)]
+    assert refused(path, *images).argument == f"image {images[1].name}"
+    with pytest.raises(KingyoError, match=f"image {images[1].name}"):
+        KIND.load(path, LoadOptions()).rate_classes(images)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"patch_size": 2}, "embeddings"),
+        ({"id2label": {"0": "red", "1": "green"}}, r"classifier\."),
+        ({"id2label": ["red", "green", "blue"]}, "m: .*transformers"),
+        ({"id2label": {"0": "red", "1": "green", "7": "blue"}}, "id2label in config.json: .*0 to 2"),
+        ({"model_type": "nosuch"}, "m: .*transformers"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_weights_is_one_error_without_them(
+    tmp_path: Path, keys: dict[str, object], message: str
+) -> None:
+    path = restate(vit(tmp_path / "m"), **keys)
+    for load in (lambda path: KIND.validate(path, []), lambda path: KIND.load(path, LoadOptions())):
+        with pytest.raises(KingyoError, match=message):
+            load(path)
+
+
+def test_an_image_is_rotated_by_its_exif_tag(tmp_path: Path) -> None:
+    see, half = processor(vit(tmp_path / "m")), Image.new("RGB", (8, 8))
+    half.paste((255, 255, 255), (0, 0, 4, 8))
+    turn = Image.Exif()
+    turn[0x0112] = 6  # rotate clockwise: the left edge becomes the top
+    torch.testing.assert_close(see(encoded(half, exif=turn)), see(encoded(half)).transpose(1, 2))
+
+
+def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
+    broken = media(b"no image")
+    assert refused(vit(tmp_path / "m"), picture((1, 2, 3)), broken).argument == f"image {broken.name}"
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_an_image_that_would_become_white_is_refused(tmp_path: Path, mode: str) -> None:
+    image = encoded(Image.new(mode, (8, 8), 1000), "TIFF")
+    error = refused(vit(tmp_path / "m"), image)
+    assert "more than 8 bits" in error.received and image.name in error.argument
+
+
+@pytest.mark.parametrize("mode", ["1", "LA", "P", "CMYK"])
+@pytest.mark.parametrize("size", [(20_000, 1), (3, 7)])
+def test_images_of_all_modes_and_sizes_are_read(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
+    image = encoded(Image.new(mode, size), "TIFF")
+    assert processor(vit(tmp_path / "m"))(image).shape == (3, 8, 8)
 
 
 def test_classifiers_can_be_evolved_and_exported(tmp_path: Path) -> None:
@@ -91,24 +196,15 @@ def test_classifiers_can_be_evolved_and_exported(tmp_path: Path) -> None:
         "task": {"kind": "classify", "data": "colours.jsonl", "measure": "macro_f1"},
         "budget": {"candidates": 3},
     }
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
-    env = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
-    for words in (
-        ["evolve", "run.yaml", "--run", "run"],
-        ["export", "run", "out"],
-        ["evaluate", "out", "out/task.yaml"],
-    ):
-        done = run_forked(words, tmp_path, env)
-        assert done.returncode == 0, (words, done.stderr)
-    shown = json.loads(run_forked(["show", "run", "--json"], tmp_path, env).stdout)
-    assert shown["decided_by"] == "macro_f1"
-    sets = {each["split"]: each["value"] for each in shown["winner"]["set_measures"]}
-    finalists = [each["validation"] for each in shown["finalists"]]
-    assert max(finalists) == pytest.approx(sets["validation"])
-    AutoModelForImageClassification.from_pretrained(tmp_path / "out")
-    card = (tmp_path / "out" / "README.md").read_text()
+    run = kingyo.evolve(config, tmp_path / "run", folder=tmp_path)
+    out = kingyo.export_model(run, tmp_path / "out")
+    kingyo.evaluate(out, out / "task.yaml")
+    summary = kingyo.summarize(run)
+    assert summary.unit.measure == "macro_f1" and summary.winner is not None
+    sets = {each.split: each.value for each in summary.winner.sets}
+    assert max(each.validation for each in summary.finalists) == pytest.approx(sets["validation"])
+    AutoModelForImageClassification.from_pretrained(out)
+    card = (out / "README.md").read_text()
     assert "pipeline_tag: image-classification" in card
     image = re.search(r"classify\('(media/[^']+)'\)", card)
-    assert image is not None and (tmp_path / "out" / image[1]).is_file()
-    refused = run_forked(["chat", "out"], tmp_path, env)
-    assert refused.returncode == 1 and "a model that writes text" in " ".join(refused.stderr.split())
+    assert image is not None and (out / image[1]).is_file()

@@ -1,10 +1,9 @@
 """Kinds of models: selection, checks before loading, and plug-ins."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import pytest
 
@@ -13,6 +12,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.models.kinds import (
     MODEL_KINDS,
+    CardPart,
     LoadOptions,
     PassesLayers,
     TrainsLora,
@@ -26,7 +26,6 @@ from kingyo.models.kinds import (
 from kingyo.runs.model_kind import kind_of_models
 from kingyo.testing.kinds import ModelKindContract
 from tests.merging.checkpoints.pipelines import INDEX, pipeline
-from tests.models.painter import PAINTER, Draws, Painter
 from tests.models_on_disk import llama
 
 LLAMA = {"architectures": ["LlamaForCausalLM"]}
@@ -44,6 +43,36 @@ class TestCausalLM(ModelKindContract):
         return model.generate(prompts, max_new_tokens=4), model.log_likelihood([("the", " cat")])
 
 
+class Draws(Protocol):
+    """A model that draws pictures.
+
+    The rest of this text is for authors.
+    """
+
+    def draw(self, prompts: list[str]) -> list[bytes]: ...
+
+
+class Painter:
+    name = "painter"
+    provides = (Draws,)
+    card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="its pictures")
+    libraries = ("diffusers",)
+
+    def takes(self, config, pipeline):
+        return config["_class_name"] == "Painter"
+
+    def load(self, path, options): ...
+
+    def validate(self, path, questions): ...
+
+    def memory(self, path, config, load): ...
+
+    def usage(self, example, options): ...
+
+
+PAINTER = Painter()
+
+
 class Inpainter(Painter):
     """A kind of UNets, which only their pipeline distinguishes from others."""
 
@@ -57,7 +86,6 @@ INPAINTER = Inpainter()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    """Install a package with a kind."""
     installed = folder / "own_kind-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: own-kind\nVersion: 1.0\n")
@@ -106,7 +134,7 @@ def test_a_model_of_diffusers_that_no_kind_takes_is_refused() -> None:
 def test_a_kind_with_a_part_of_a_wrong_type_gives_one_clear_error(tmp_path: Path, part: str) -> None:
     """Otherwise writing the model card would fail after hours of search."""
     code = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
-    (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{code}")
+    (tmp_path / "mine.py").write_text(f"from tests.models.test_kinds import Painter\n\n\n{code}")
     with pytest.raises(KingyoError, match="CardPart"):
         kind_of(LLAMA, "mine.py:KIND", tmp_path)
 

@@ -4,8 +4,6 @@ The proof is a second model: written into the live first one, by the names of th
 that it gives when transformers loads it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,7 +106,6 @@ def check(name: str, folder: Path, other: Path) -> None:
 
 
 def pair(folder: Path, name: str, **saving: Any) -> tuple[Path, Path]:
-    """Write two models of an architecture."""
     if name in FAMILIES:
         return build(name, folder / "1", seed=1), build(name, folder / "2", seed=2)
     first, second = (write(MAKERS[name], folder / str(n), seed=n, **saving) for n in (1, 2))

@@ -2,8 +2,6 @@
 
 # pyright: reportPrivateUsage=false
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +14,8 @@ from kingyo.core.types import Example, HasGradients, ImagePrompt
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions
 from kingyo.models.training import parts
 from kingyo.models.vision_language import LiveVisionLanguageModel
-from tests.models.classifiers import picture, vit
-from tests.models.vision_families import EACH_FAMILY, build, lacks
-
-IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
-OPTIONS = LoadOptions(dtype="float32")
+from tests.models.classifiers import vit
+from tests.models.conftest import IMAGES
 
 
 class HasWeights(HasGradients, Protocol):
@@ -61,13 +56,10 @@ def require_derivatives(live: HasWeights, names: Collection[str], examples: Sequ
     assert not any(each.requires_grad for each in weights.values())
 
 
-@pytest.fixture(params=EACH_FAMILY)
-def live(request: pytest.FixtureRequest, tmp_path: Path) -> LiveVisionLanguageModel:
-    if missing := lacks(request.param):
-        pytest.skip(f"needs {', '.join(missing)}")
-    model = LiveVisionLanguageModel.load(build(request.param, tmp_path / request.param), OPTIONS)
-    nn.Module.double(model.module)
-    return model
+@pytest.fixture(scope="module")
+def live(seeing: LiveVisionLanguageModel) -> LiveVisionLanguageModel:
+    nn.Module.double(seeing.module)
+    return seeing
 
 
 def example(live: LiveVisionLanguageModel, n: int, answer: str, *others: str) -> Example:
@@ -131,7 +123,7 @@ def test_the_prompt_of_an_answer_has_the_tokens_of_scoring(live: LiveVisionLangu
 
 
 def test_image_classifiers_have_gradients(tmp_path: Path) -> None:
-    live = MODEL_KINDS.get("image-classification").load(vit(tmp_path / "m"), OPTIONS)
+    live = MODEL_KINDS.get("image-classification").load(vit(tmp_path / "m"), LoadOptions(dtype="float32"))
     nn.Module.double(live._model)  # type: ignore[attr-defined]
     rates = torch.tensor(live.rate_classes(IMAGES[:2]))  # type: ignore[attr-defined]
     examples = [

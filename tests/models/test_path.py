@@ -1,7 +1,5 @@
 """Paths through transformers models: bit-identical results, caches, sharing, and errors."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest
@@ -42,7 +40,6 @@ def test_a_models_own_layers_give_its_logits_to_the_bit(pair: dict[str, PreTrain
 
 
 def test_a_path_is_the_model_that_has_copies_of_these_layers(pair: dict[str, PreTrainedModel]) -> None:
-    """Return a deeper model of the same architecture with the weights of the path's layers."""
     layers = Layers(pair)
     copies = {
         name: [copy.deepcopy(each.module) for each in stack.layers] for name, stack in layers._stacks.items()

@@ -1,6 +1,4 @@
-"""The end of answers, for tokenizers of words, bytes, and pieces with a leading space."""
-
-from __future__ import annotations
+"""The end of answers, for tokenizers of words, bytes, and pieces with a leading space; chat templates."""
 
 from collections.abc import Callable
 
@@ -10,7 +8,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from kingyo.models.tokens import Stop, Text
+from kingyo.errors import KingyoError
+from kingyo.models.tokens import NoTemplateError, Stop, Text
 from tests.models_on_disk import tokenizer as word_level
 
 CORPUS = ["12-3=9。9+8=17。答えは17個です。", "The answer is 17.\n\nQ: how many?\n", "the end. The end"] * 5
@@ -61,3 +60,39 @@ def test_an_answer_ends_with_the_token_that_completes_a_stop_string(make: str, d
 def test_japanese_survives_its_tokens(make: Callable[[], PreTrainedTokenizerFast]) -> None:
     text = Text(make())
     assert text.decode(text.encode(CORPUS[0])) == CORPUS[0]
+
+
+def with_template(template: str | None) -> Text:
+    words = word_level()
+    words.chat_template = template
+    words.name_or_path = "models/bad"
+    return Text(words)
+
+
+@pytest.mark.parametrize(
+    ("template", "received"),
+    [
+        ("{% for %}", "TemplateSyntaxError"),
+        ("{{ raise_exception('no users here') }}", "TemplateError: no users here"),
+        ("{{ ''.__class__.__mro__ }}", "SecurityError"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_one_error_that_names_the_model(
+    template: str, received: str
+) -> None:
+    with pytest.raises(KingyoError, match=received) as caught:
+        with_template(template).chat_prompt("Hi")
+    assert caught.value.argument == "chat template of models/bad"
+
+
+def test_a_template_is_rendered() -> None:
+    assert with_template("<u>{{ messages[0].content }}<m>").chat_prompt("Hi") == "<u>Hi<m>"
+    with pytest.raises(NoTemplateError):
+        with_template(None).chat_prompt("Hi")
+
+
+def test_a_template_with_a_date_gives_the_same_prompt_every_day() -> None:
+    assert (
+        with_template("{{ strftime_now('%d %b %Y %H:%M:%S') }}").chat_prompt("hello")
+        == "26 Jul 2024 00:00:00"
+    )

@@ -1,30 +1,28 @@
 """Live diffusion pipelines: the pixels of plain diffusers, what is computed once, and clear errors."""
 
-from __future__ import annotations
-
+import shutil
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from kingyo.core.types import Drawing, DrawingPrompt, Item, Media
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, Question, known_kind
 from kingyo.testing.kinds import ModelKindContract
-
-pytest.importorskip("diffusers")
-from tests.tiny_pipelines import DRAW, EACH_PIPELINE, WRITERS, stable_diffusion
+from tests.tiny_pipelines import DRAW, EACH_PIPELINE, SIDE, WRITERS, stable_diffusion
 
 PROMPTS = [DrawingPrompt(f"a cat {n % 3}", n) for n in range(5)]
-SIDES = ("height", "width")
-SMALL = Drawing(steps=2, height=32, width=32)
+SMALL = Drawing(steps=2, **SIDE)
 KIND = MODEL_KINDS.get("text-to-image")
 
 
 def errors(path: Path, prompts: list[DrawingPrompt], drawing: Drawing) -> list[KingyoError]:
-    """Return the errors of the check before a run."""
     return list(KIND.validate(path, [Question("draw", prompts, {"drawing": drawing})]))
 
 
@@ -32,21 +30,16 @@ def denoiser(pipeline: Path) -> Path:
     return next(pipeline / name for name in ("unet", "transformer") if (pipeline / name).is_dir())
 
 
-def drawing(name: str, steps: int = 2, **changes) -> Drawing:
-    arguments = {key: value for key, value in DRAW[name].items() if key not in SIDES}
-    return Drawing(steps=steps, height=32, width=32, arguments=arguments, **changes)
+def drawing(name: str, **changes) -> Drawing:
+    arguments = {key: value for key, value in DRAW[name].items() if key not in SIDE}
+    return Drawing(steps=2, **SIDE, arguments=arguments, **changes)
 
 
 def pixels(picture: Media) -> np.ndarray:
-    from PIL import Image
-
     return np.asarray(Image.open(BytesIO(picture.read())))
 
 
-def plain(folder: Path, batches, how: Drawing, **changes) -> list[np.ndarray]:
-    """Draw with diffusers alone."""
-    import diffusers
-
+def plain(folder: Path, batches, how: Drawing) -> list[np.ndarray]:
     pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     drawn = []
@@ -55,10 +48,8 @@ def plain(folder: Path, batches, how: Drawing, **changes) -> list[np.ndarray]:
             [each.text for each in batch],
             num_inference_steps=how.steps,
             generator=[torch.Generator().manual_seed(each.seed) for each in batch],
-            height=32,
-            width=32,
+            **SIDE,
             **how.arguments,
-            **changes,
         ).images
     return [np.asarray(each) for each in drawn]
 
@@ -128,7 +119,7 @@ def test_nan_is_an_error_and_no_black_picture(pipeline: Path) -> None:
 def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, changes, argument: str) -> None:
     live = KIND.load(pipeline / "unet", LoadOptions())
     with pytest.raises(KingyoError) as caught:
-        live.draw(PROMPTS[:1], Drawing(**{"steps": 2, "height": 32, "width": 32, **changes}))
+        live.draw(PROMPTS[:1], Drawing(**{"steps": 2, **SIDE, **changes}))
     assert caught.value.argument == argument
     if argument.startswith(("scheduler", "arguments")):  # found before the weights are loaded
         (early,) = errors(pipeline / "unet", PROMPTS[:1], Drawing(**{"steps": 2, **changes}))
@@ -138,8 +129,6 @@ def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, change
 def test_too_little_memory_is_no_mistake_in_the_settings(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import diffusers
-
     def forward(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -182,8 +171,6 @@ def test_the_kind_takes_denoisers_of_pipelines_that_draw_from_text() -> None:
 
 
 def test_weights_of_a_variant_are_read(pipeline: Path, tmp_path: Path) -> None:
-    import diffusers
-
     plain = diffusers.DiffusionPipeline.from_pretrained(pipeline, dtype=torch.float16)
     plain.save_pretrained(tmp_path, variant="fp16")
     live = KIND.load(tmp_path / "unet", LoadOptions(dtype="float32"))
@@ -193,23 +180,53 @@ def test_weights_of_a_variant_are_read(pipeline: Path, tmp_path: Path) -> None:
         assert torch.equal(tensor, stored[name].half().float()), name
 
 
-def test_a_denoiser_without_a_pipeline_cannot_be_drawn_with(pipeline: Path, tmp_path: Path) -> None:
-    import shutil
-
-    shutil.copytree(pipeline / "unet", tmp_path / "unet")
-    for call in (lambda path: KIND.validate(path, []), lambda path: KIND.load(path, LoadOptions())):
-        with pytest.raises(KingyoError) as caught:
-            call(tmp_path / "unet")
-        assert "model_index.json" in caught.value.expected
-
-
-def test_a_pipeline_that_lacks_a_component_is_named(pipeline: Path, tmp_path: Path) -> None:
-    import shutil
-
-    broken = tmp_path / "broken"
-    shutil.copytree(pipeline, broken)
-    shutil.rmtree(broken / "vae")
+@pytest.mark.parametrize(
+    ("gone", "named"), [("model_index.json", "model_index.json"), ("vae", "the component vae")]
+)
+def test_a_pipeline_that_lacks_a_part_is_one_error(
+    pipeline: Path, tmp_path: Path, gone: str, named: str
+) -> None:
+    broken = shutil.copytree(pipeline, tmp_path / "broken")
+    (broken / gone).rename(tmp_path / "gone")
     for call in (lambda path: KIND.validate(path, []), lambda path: KIND.load(path, LoadOptions())):
         with pytest.raises(KingyoError) as caught:
             call(broken / "unet")
-        assert "the component vae" in caught.value.expected
+        assert named in caught.value.expected
+
+
+EULER = {"class": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}
+CHANGES: list[dict[str, object]] = [
+    {"steps": 3},
+    {"guidance_scale": 1.5},
+    {"negative_prompt": "a bird", "guidance_scale": 4.0},
+    {"height": 64, "width": 32},
+]
+OF_NOISE: list[dict[str, object]] = [
+    {"scheduler": {**EULER, "timestep_spacing": "leading"}},
+    {"scheduler": {"class": "DDIMScheduler"}, "arguments": {"eta": 0.5}},
+    {"arguments": {"timesteps": [900, 300]}},
+    {"arguments": {"timesteps": [500, 100]}},
+]
+"""Changes for pipelines that add noise as DDPM does."""
+
+
+def variants(name: str) -> list[Drawing]:
+    adds_noise = name not in ("stable_diffusion_3", "flux", "sana")
+    plain = drawing(name, scheduler=EULER if adds_noise else {}, guidance_scale=3.0)
+    changes = [*CHANGES, *(OF_NOISE if adds_noise and name != "pixart" else [])]
+    return [plain, *(replace(plain, **each) for each in changes)]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Euler's, with NumPy 2
+@pytest.mark.parametrize("name", EACH_PIPELINE)
+def test_pictures_are_the_same_alone_and_after_others(name: str, tmp_path: Path) -> None:
+    folder, hows = WRITERS[name](tmp_path / "pipeline", seed=1), variants(name)
+
+    def drawn(hows: list[Drawing]) -> list[list[str]]:
+        live = KIND.load(denoiser(folder), LoadOptions(batch_size=2))
+        return [[each.sha256 for each in live.draw(PROMPTS[:2], how)] for how in hows]
+
+    alone = [drawn([how])[0] for how in hows]
+    assert drawn(hows) == alone
+    assert drawn(hows[::-1]) == alone[::-1]
+    assert len({own[0] for own in alone}) > len(alone) / 2

@@ -22,10 +22,9 @@ from kingyo.models.vision.cache import Cache
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.testing.kinds import ModelKindContract
 from tests.merging.checkpoints.fitting import restate
-from tests.models.classifiers import picture
-from tests.models.vision_families import EACH_FAMILY, build, build_text, lacks
+from tests.models.conftest import IMAGES
+from tests.models.vision_families import build, build_text
 
-IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
 OPTIONS = LoadOptions(dtype="float32", batch_size=3)
 
 
@@ -41,31 +40,18 @@ class TestContract(ModelKindContract):
 
 
 def questions(model: Any) -> list[ImagePrompt]:
-    """Return a question about each image, and one about two of them."""
     about_one = [model.image_prompt("what is in the image?", [image], chat=True) for image in IMAGES]
     return [*about_one, model.image_prompt("which is red?", IMAGES[:2], chat=True)]
 
 
-@pytest.fixture(scope="module", params=EACH_FAMILY)
-def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LiveVisionLanguageModel:
-    if missing := lacks(request.param):
-        pytest.skip(f"needs {', '.join(missing)}")
-    folder = build(request.param, tmp_path_factory.mktemp("models") / request.param)
-    return LiveVisionLanguageModel.load(folder, OPTIONS)
-
-
-def from_pixels(live: LiveVisionLanguageModel, prompt: ImagePrompt) -> dict[str, Any]:
-    return live._processor.pixels(prompt)
-
-
 @pytest.mark.parametrize("decoding", [GREEDY, Decoding(num_beams=3, repetition_penalty=1.5)])
-def test_answers_are_those_of_transformers(live: LiveVisionLanguageModel, decoding: Decoding) -> None:
-    prompts = questions(live)
-    answers = live.write_about(prompts, max_new_tokens=5, decoding=decoding)
-    text = live._processor.text
+def test_answers_are_those_of_transformers(seeing: LiveVisionLanguageModel, decoding: Decoding) -> None:
+    prompts = questions(seeing)
+    answers = seeing.write_about(prompts, max_new_tokens=5, decoding=decoding)
+    text = seeing._processor.text
     for prompt, answer in zip(prompts, answers, strict=True):
-        inputs = from_pixels(live, prompt)
-        tokens = live.module.generate(  # pyright: ignore[reportCallIssue]
+        inputs = seeing._processor.pixels(prompt)
+        tokens = seeing.module.generate(  # pyright: ignore[reportCallIssue]
             **inputs,
             do_sample=False,
             **decoding._asdict(),
@@ -76,32 +62,32 @@ def test_answers_are_those_of_transformers(live: LiveVisionLanguageModel, decodi
         assert answer.text == text.decode([token for token in tokens if token not in text.ends])
 
 
-def test_likelihoods_are_those_of_transformers(live: LiveVisionLanguageModel) -> None:
-    pairs = [(prompt, "a red square") for prompt in questions(live)]
-    likelihoods = live.log_likelihood_about(pairs)
+def test_likelihoods_are_those_of_transformers(seeing: LiveVisionLanguageModel) -> None:
+    pairs = [(prompt, "a red square") for prompt in questions(seeing)]
+    likelihoods = seeing.log_likelihood_about(pairs)
     for (prompt, continuation), likelihood in zip(pairs, likelihoods, strict=True):
-        row, n = live._processor.encode_pair(prompt, continuation)
+        row, n = seeing._processor.encode_pair(prompt, continuation)
         tokens = {
             name: torch.tensor([each]) for name, each in (("input_ids", row.tokens), *row.per_token.items())
         }
         mask = torch.ones_like(tokens["input_ids"])
         with torch.inference_mode():
-            inputs = {**from_pixels(live, prompt), **tokens, "attention_mask": mask}
-            logits = live.module(**inputs).logits[0].double()
+            inputs = {**seeing._processor.pixels(prompt), **tokens, "attention_mask": mask}
+            logits = seeing.module(**inputs).logits[0].double()
         start = len(row.tokens) - n
         logs = torch.log_softmax(logits[start - 1 : -1], dim=-1)
         total = logs.gather(-1, torch.tensor(row.tokens[start:])[:, None]).sum()
         assert likelihood == pytest.approx(float(total), rel=1e-5)
 
 
-def test_weights_that_are_no_numbers_give_no_answers(live: LiveVisionLanguageModel) -> None:
-    head = live.module.get_output_embeddings()
+def test_weights_that_are_no_numbers_give_no_answers(seeing: LiveVisionLanguageModel) -> None:
+    head = seeing.module.get_output_embeddings()
     assert isinstance(head, torch.nn.Linear)
     before = head.weight.detach().clone()
     head.weight.data[5] = torch.nan
     try:
         with pytest.raises(KingyoError, match="expected finite logits; received NaN"):
-            live.write_about(questions(live), max_new_tokens=2)
+            seeing.write_about(questions(seeing), max_new_tokens=2)
     finally:
         head.weight.data.copy_(before)
 
@@ -118,37 +104,36 @@ def test_a_config_that_does_not_fit_the_processor_is_named(tmp_path: Path) -> No
             ask()
 
 
-def test_images_are_encoded_once_for_the_same_vision_part(live: LiveVisionLanguageModel) -> None:
-    prompts = questions(live)
-    live.write_about(prompts, max_new_tokens=1)
-    before = live.n_encoded
-    live.write_about(prompts, max_new_tokens=1)
-    live.log_likelihood_about([(prompt, "a") for prompt in prompts])
-    assert live.n_encoded == before
-    vision = next(tensor for name, tensor in live.weights.items() if "vis" in name and tensor.dim() > 1)
+def test_images_are_encoded_once_for_the_same_vision_part(seeing: LiveVisionLanguageModel) -> None:
+    prompts = questions(seeing)
+    seeing.write_about(prompts, max_new_tokens=1)
+    before = seeing.n_encoded
+    seeing.write_about(prompts, max_new_tokens=1)
+    seeing.log_likelihood_about([(prompt, "a") for prompt in prompts])
+    assert seeing.n_encoded == before
+    vision = next(tensor for name, tensor in seeing.weights.items() if "vis" in name and len(tensor) > 1)
     stored = vision.clone()
     vision.copy_(stored.flip(0))  # the same numbers at other places
-    live.write_about(prompts, max_new_tokens=1)
+    seeing.write_about(prompts, max_new_tokens=1)
     vision.copy_(stored)
-    assert not torch.equal(stored, stored.flip(0))
-    assert live.n_encoded == before + len(prompts)
+    assert seeing.n_encoded == before + len(prompts)
 
 
 def test_features_from_a_file_give_the_same_numbers(
-    live: LiveVisionLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seeing: LiveVisionLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = [(prompt, "a red square") for prompt in questions(live)]
-    live.forget_images()
-    in_memory = live.log_likelihood_about(pairs)
-    n_bytes = live._features.kept.n_bytes
+    pairs = [(prompt, "a red square") for prompt in questions(seeing)]
+    seeing.forget_images()
+    in_memory = seeing.log_likelihood_about(pairs)
+    n_bytes = seeing._features.kept.n_bytes
     assert n_bytes > 0
-    monkeypatch.setattr(live._features, "kept", Cache(0, folder=tmp_path))
-    assert live.log_likelihood_about(pairs) == in_memory
-    assert live._features.kept.n_file_bytes >= n_bytes
-    before = live.n_encoded
-    assert live.log_likelihood_about(pairs) == in_memory
-    assert live.write_about(questions(live), max_new_tokens=2)
-    assert live.n_encoded == before
+    monkeypatch.setattr(seeing._features, "kept", Cache(0, folder=tmp_path))
+    assert seeing.log_likelihood_about(pairs) == in_memory
+    assert seeing._features.kept.n_file_bytes >= n_bytes
+    before = seeing.n_encoded
+    assert seeing.log_likelihood_about(pairs) == in_memory
+    assert seeing.write_about(questions(seeing), max_new_tokens=2)
+    assert seeing.n_encoded == before
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -1,12 +1,13 @@
 """Small images, and a user's kind of task that reads them."""
 
-from __future__ import annotations
-
 import io
 import json
+from hashlib import sha256
 from pathlib import Path
 
-import pytest
+from PIL import Image
+
+from kingyo.core.types import Media
 
 KIND = '''
 from dataclasses import dataclass
@@ -54,10 +55,13 @@ def drawn(answer):
 '''
 
 
+def media(content: bytes, kind: str = "image/png") -> Media:
+    return Media(sha256=sha256(content).hexdigest(), type=kind, content=content)
+
+
 def picture(colour: int, kind: str = "PNG", size: tuple[int, int] = (8, 8)) -> bytes:
-    """Return an image file of one colour."""
     stream = io.BytesIO()
-    pytest.importorskip("PIL.Image").new("RGB", size, (colour % 256, colour // 256, 0)).save(stream, kind)
+    Image.new("RGB", size, (colour % 256, colour // 256, 0)).save(stream, kind)
     return stream.getvalue()
 
 

@@ -1,10 +1,7 @@
 """Image classification: labels, classes, scores and macro F1, with a fake model."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from kingyo.errors import KingyoError
 from kingyo.tasks import build_tasks, load_splits, parse_task_spec
 from kingyo.tasks.classify import ClassifySettings, ClassifyTask, MacroF1
 from kingyo.testing.tasks import TaskContract
-from tests.tasks.pictures import picture
+from tests.tasks.pictures import media, picture
 
 CLASSES = ("cat", "dog", "fish")
 
@@ -50,20 +47,14 @@ class TestClassify(TaskContract):
         return ClassifyTask("album", ClassifySettings(), splits, Path())
 
     def make_items(self, split: Split) -> Sequence[Item]:
+        first = 10 * SPLITS.index(split)
         return tuple(
-            Item(
-                id=f"{split}-{n}", prompt="", answer=CLASSES[n], media=(image(10 * SPLITS.index(split) + n),)
-            )
+            Item(id=f"{split}-{n}", prompt="", answer=CLASSES[n], media=(media(picture(first + n)),))
             for n in range(3)
         )
 
     def make_model(self) -> object:
         return Model()
-
-
-def image(n: int) -> Media:
-    content = picture(n)
-    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
 
 
 @pytest.mark.parametrize("labels", [CLASSES, (0, 1, 2), ("0", "1", "2")])

@@ -1,11 +1,8 @@
 """The task that asks for pictures: prompts and seeds, and a weighted mix of graders."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ from kingyo.errors import KingyoError
 from kingyo.tasks import Sizes, build_task, load_items, make_splits, near_groups, parse_task_spec
 from kingyo.tasks.graders import build_graders
 from kingyo.tasks.splits import group_labels
-from tests.tasks.pictures import picture
+from tests.tasks.pictures import media, picture
 from tests.tiny_judges import judge
 
 GRADER = """
@@ -38,8 +35,7 @@ class Fake:
 
     def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> list[Media]:
         self.asked = drawing
-        contents = [bytes([each.seed % 256]) for each in prompts]
-        return [Media(sha256=sha256(each).hexdigest(), type="image/png", content=each) for each in contents]
+        return [media(bytes([each.seed % 256])) for each in prompts]
 
 
 def task_in(folder: Path, rows: Sequence[dict], **options):
@@ -128,24 +124,22 @@ def test_several_graders_multiply_or_have_weights(tmp_path: Path) -> None:
 
 def test_the_classifier_finds_the_class_of_an_item(tmp_path: Path) -> None:
     judge(tmp_path / "judge", ["cat", "dog", "none"])
-    images = [picture(40 * n) for n in range(6)]
-    media = [Media(sha256=sha256(each).hexdigest(), type="image/png", content=each) for each in images]
+    pictures = [media(picture(40 * n)) for n in range(6)]
     items = {
         label: [Item(id=f"{n}", prompt="", answer="", fields={"motif": label}) for n in range(6)]
         for label in ("cat", "dog", "none", "0")
     }
-    hard = build_graders([("classifier", {"model": "judge", "label": "motif"})], tmp_path, "images")
-    soft = build_graders(
-        [("classifier", {"model": "judge", "label": "motif", "soft": True})], tmp_path, "images"
-    )
-    hits = [hard.grade(media, items[label]) for label in ("cat", "dog", "none")]
-    chances = [soft.grade(media, items[label]) for label in ("cat", "dog", "none")]
+    option = {"model": "judge", "label": "motif"}
+    hard = build_graders([("classifier", option)], tmp_path, "images")
+    soft = build_graders([("classifier", {**option, "soft": True})], tmp_path, "images")
+    hits = [hard.grade(pictures, items[label]) for label in ("cat", "dog", "none")]
+    chances = [soft.grade(pictures, items[label]) for label in ("cat", "dog", "none")]
     for n in range(6):
         assert sum(each[n] for each in hits) == 1
         assert sum(each[n] for each in chances) == pytest.approx(1, abs=1e-6)
         column = [each[n] for each in chances]
         assert [each[n] for each in hits].index(1) == column.index(max(column))
-    assert hard.grade(media, items["0"]) == hits[0]
+    assert hard.grade(pictures, items["0"]) == hits[0]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """What models learn from items with images: right answers, the right choice, the label."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """User graders that hang or crash: each gives one error and leaves no process."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

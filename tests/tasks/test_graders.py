@@ -1,17 +1,17 @@
-"""Built-in graders, graders from a file, and combinations."""
+"""Built-in graders, ROUGE-L, graders from a file, and combinations."""
 
-from __future__ import annotations
-
-from hashlib import sha256
+import itertools
+import random
 from pathlib import Path
 
 import pytest
 
-from kingyo.core.types import Item, Media
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.tasks import Grader
-from kingyo.tasks.graders import Graders, build_graders
-from kingyo.tasks.graders.texts import Contains, Exact, Regex
+from kingyo.tasks.graders import Graders, build_graders, texts
+from kingyo.tasks.graders.texts import Contains, Exact, Regex, RougeL, common_length
+from tests.tasks.pictures import media
 
 Pairs = list[tuple[str, str]]
 ITEM = Item(id="i7", prompt="1 + 2", answer="3")
@@ -71,9 +71,7 @@ def test_one_registry_serves_texts_and_images(tmp_path: Path) -> None:
         "def big(image, item): return len(image.read()) > 3\n"
     )
     assert verdict(("mine.py:lengths", None), folder=tmp_path).grade(["a", "bcd"], [ITEM] * 2) == [0.1, 0.3]
-    images = [
-        Media(sha256=sha256(each).hexdigest(), type="image/png", content=each) for each in (b"1", b"1234")
-    ]
+    images = [media(b"1"), media(b"1234")]
     graders = build_graders([("mine.py:big", None)], tmp_path, "images", timeout=60)
     assert graders.grade(images, [ITEM] * 2) == [0, 1]
     with pytest.raises(KingyoError) as caught:
@@ -172,3 +170,54 @@ def test_a_wrong_verdict_names_file_function_and_item(folder: Path, name: str, r
 def test_mistakes_in_a_file_are_reported(folder: Path, spec: tuple[str, object], message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         verdict(spec, folder=folder)
+
+
+def longest(one: str, other: str) -> int:
+    table = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
+    for i, j in itertools.product(range(len(one)), range(len(other))):
+        same = table[i][j] + 1 if one[i] == other[j] else 0
+        table[i + 1][j + 1] = max(same, table[i][j + 1], table[i + 1][j])
+    return table[-1][-1]
+
+
+def test_the_longest_common_subsequence():
+    draw = random.Random(0)
+    for _ in range(300):
+        one, other = ("".join(draw.choices("abcd", k=draw.randrange(80))) for _ in range(2))
+        assert common_length(one, other) == longest(one, other)
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "score"),
+    [
+        ("The cat sat on the mat.", "the cat is on the mat", 10 / 12),
+        ("", "a cat", 0.0),
+        ("A CAT!", "a cat", 1.0),
+    ],
+)
+def test_words(answer: str, right: str, score: float):
+    assert RougeL()(answer, Item(id="i", prompt="", answer=right)) == pytest.approx(score)
+
+
+def test_characters_of_japanese():
+    item = Item(id="i", prompt="", answer="赤い猫です。")
+    assert RougeL(tokens="characters")("赤い犬です", item) == pytest.approx(2 * 4 / 10)
+
+
+def test_half_width_katakana_without_the_libraries(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(texts, "has_japanese_words", lambda: False)
+    item = Item(id="i", prompt="", answer="ﾃﾚﾋﾞﾘﾓｺﾝ")
+    assert RougeL()("ﾗｼﾞｵ", item) == RougeL(tokens="characters")("ラジオ", item)
+    assert RougeL()("ﾃﾚﾋﾞ", item) == RougeL(tokens="characters")("テレビ", item) == 2 * 3 / 10
+
+
+def test_words_of_japanese():
+    item = Item(id="i", prompt="", answer="赤い猫です。")
+    assert RougeL(tokens="words")("赤い犬です", item) == pytest.approx(2 * 2 / 6)
+    assert RougeL()("赤い犬です", item) == RougeL(tokens="words")("赤い犬です", item)
+
+
+def test_an_answer_without_words_is_an_error():
+    with pytest.raises(KingyoError) as error:
+        RougeL().check(Item(id="i", prompt="", answer="。。。"))
+    assert error.value.argument == "answer of item i"

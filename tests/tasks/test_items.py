@@ -1,7 +1,5 @@
 """Loading items: formats, templates, answers, and errors that name the line."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import ClassVar
@@ -63,13 +61,7 @@ def test_ids_are_short_stable_and_of_the_prompt(tmp_path: Path) -> None:
 
 
 def test_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        {"prompt": "a  b", "answer": "1"},
-        {"prompt": "a b ", "answer": "1"},
-        {"prompt": "ａ b", "answer": "1"},
-        {"prompt": "c", "answer": "1"},
-    )
+    write(tmp_path, *({"prompt": prompt, "answer": "1"} for prompt in ("a  b", "a b ", "ａ b", "c")))
     loaded = load_items(spec(), tmp_path)
     assert [item.prompt for item in loaded.items] == ["a  b", "c"]
     assert loaded.duplicates == 2
@@ -83,10 +75,7 @@ def test_two_answers_to_one_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (
-            '{"prompt": "a", "answer": ',
-            r"items\.jsonl line 2: .*JSON.* received Expecting value",
-        ),
+        ('{"prompt": "a", "answer": ', r"items\.jsonl line 2: .*JSON.* received Expecting value"),
         ("[1, 2]", r"items\.jsonl line 2: .*JSON.* received list"),
         ('{"prompt": "a", "answer": NaN}', r"line 2: .*NaN"),
         ('{"prompt": "b", "answr": "1"}', "line 2: answer: .*'answer'.* Did you mean 'answr'"),
@@ -121,11 +110,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     refused(tmp_path, r"data: .*items\.jsonl: No such file")
     write(tmp_path, "", "  ")
     refused(tmp_path, r"data: items\.jsonl: .*received no rows")
-    refused(
-        tmp_path,
-        r"data: .*received 'x\.jsnl'. Did you mean '\.jsonl'",
-        data="x.jsnl",
-    )
+    refused(tmp_path, r"data: .*received 'x\.jsnl'. Did you mean '\.jsonl'", data="x.jsnl")
     (tmp_path / "items.jsonl").write_bytes('{"prompt": "a", "answer": "1"}\n{"prompt": "é"'.encode("latin-1"))
     refused(tmp_path, r"items\.jsonl line 2: .*UTF-8.* 0xe9")
 
@@ -148,20 +133,20 @@ class TestTemplates:
     def test_filling(self, source: str, filled: str) -> None:
         assert fill_template(source, self.fields, "line 1") == filled
 
-    def test_an_unknown_field_suggests(self) -> None:
-        with pytest.raises(KingyoError, match=r"line 1: prompt: .*'brase'.*Did you mean 'brace'"):
-            fill_template("{brase}", self.fields, "line 1")
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            ("{brase}", r"line 1: prompt: .*'brase'.*Did you mean 'brace'"),
+            ("{json} {a}", r"\{\{ and \}\}"),
+        ],
+    )
+    def test_an_unknown_field_is_named(self, source: str, message: str) -> None:
+        with pytest.raises(KingyoError, match=message):
+            fill_template(source, self.fields, "line 1")
 
     def test_a_template_without_fields(self, tmp_path: Path) -> None:
-        refused(
-            write(tmp_path, {"prompt": "a", "answer": "1"}),
-            "prompt: .*Fields: prompt",
-            prompt="Hi {{prompt}}",
-        )
-
-    def test_a_literal_brace_around_a_name_is_doubled(self) -> None:
-        with pytest.raises(KingyoError, match=r"\{\{ and \}\}"):
-            fill_template("{json} {a}", self.fields, "line 1")
+        write(tmp_path, {"prompt": "a", "answer": "1"})
+        refused(tmp_path, "prompt: .*Fields: prompt", prompt="Hi {{prompt}}")
 
     @given(st.text())
     def test_values_are_never_templates(self, value: str) -> None:

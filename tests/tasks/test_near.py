@@ -1,7 +1,5 @@
 """Near-duplicates: detection, and keeping them in one split."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random
@@ -13,13 +11,11 @@ from hypothesis import strategies as st
 
 from kingyo.core.types import SPLITS, Item, Media
 from kingyo.errors import KingyoError
-from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_items, load_splits, make_splits, near_groups
+from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_splits, make_splits, near_groups
 from kingyo.tasks.splits import bare, group_labels
 
-ROOT = Path(__file__).parent.parent.parent
-
 DIFFERENT = "3-1 31 3+1 3*1 3.1 3,1 3<1 3!=1 31% (3)1 3_1 √31 -5 5 .5 a-b ab 5-?=3 三 か が café cafe ? !"
-ZOO = Path(__file__).parents[2] / "zoo" / "tasks"
+ROOT = Path(__file__).parents[2]
 SPELLINGS = ("1+1", "1 + 1", "1+1?", "1+1.", "1\u200b+1")
 
 
@@ -28,7 +24,6 @@ def items(*prompts: str) -> list[Item]:
 
 
 def in_five_spellings(*sums: str) -> list[Item]:
-    """Return each sum in five spellings."""
     return items(*(spelling.replace("1", each) for each in sums for spelling in SPELLINGS))
 
 
@@ -92,9 +87,8 @@ def test_no_group_crosses_and_counts_are_exact(
     try:
         splits = make_splits(questions, sizes)
     except KingyoError as error:
-        assert counts is not None and sum(counts) + max(copies) > len(questions), (
-            error
-        )  # with spare room all groups fit
+        has_spare_room = counts is None or sum(counts) + max(copies) <= len(questions)
+        assert not has_spare_room, error
         return
     split_of = places(splits)
     assert n_apart(splits) == 0
@@ -129,7 +123,7 @@ def test_data_without_near_duplicates_have_the_splits_that_they_always_had() -> 
         {"data": "ja-math.jsonl", "prompt": "Q: {prompt}\nA:", "grader": "number"}
         | {"splits": {"fit": 120, "validation": 300, "test": 700, "seed": 0}}
     )
-    loaded = load_splits({"ja": spec}, ZOO)
+    loaded = load_splits({"ja": spec}, ROOT / "zoo" / "tasks")
     ids = "\n".join(f"{split} {item.id}" for split in SPLITS for item in loaded.splits[split])
     assert hashlib.sha256(ids.encode()).hexdigest()[:16] == "b44e7076754247a0"
     assert loaded.near == NearDuplicates() and loaded.notes == ()
@@ -154,25 +148,16 @@ def test_a_column_that_parts_near_duplicates_is_noted_and_moves_none(tmp_path: P
     assert "'1+1' (fit) and '1 + 1?' (test)" in note and "column part" in note
 
 
-def test_ids_of_items_are_stable(tmp_path: Path) -> None:
-    rows = [(spelling, "fit") for spelling in SPELLINGS]
-    loaded = load_items(column_task(tmp_path, *rows), tmp_path)
-    assert len({item.id for item in loaded.items}) == 5
-    assert loaded.items[0].id == "4a1b21d876ae00c8"
-
-
 def test_items_that_belong_together_share_a_group(tmp_path: Path) -> None:
-    rows = [{"prompt": f"{n} + {n}{end}", "answer": str(2 * n)} for n in range(1, 9) for end in ("", "?")]
-    rows += [{"prompt": f"{n} - 1", "answer": str(n - 1)} for n in range(1, 9)]
-    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    spec = TaskSpec(data="data.jsonl", grader="number")
-    items = [item for own in load_splits({"task": spec}, tmp_path).splits.values() for item in own]
+    prompts = [f"{n} {end}" for n in range(1, 9) for end in ("+ 2", "+ 2?", "- 1")]
+    task = column_task(tmp_path, *((prompt, "") for prompt in prompts), fit=12, validation=6, test=6)
     by_group: dict[str, list[str]] = {}
-    for item in items:
-        by_group.setdefault(item.group, []).append(item.prompt)
-    assert sorted(by_group.pop("")) == sorted(row["prompt"] for row in rows[16:])
-    assert len(by_group) == 8 and all(label.startswith("question ") for label in by_group)
-    assert sorted(map(sorted, by_group.values())) == [[f"{n} + {n}", f"{n} + {n}?"] for n in range(1, 9)]
+    for own in load_splits({"sums": task}, tmp_path).splits.values():
+        for item in own:
+            by_group.setdefault(item.group, []).append(item.prompt)
+    assert sorted(by_group.pop("")) == prompts[2::3]
+    assert all(label.startswith("question ") for label in by_group)
+    assert sorted(map(sorted, by_group.values())) == [[f"{n} + 2", f"{n} + 2?"] for n in range(1, 9)]
 
 
 def test_groups_of_a_kind_of_ones_own_stay_in_one_split() -> None:
@@ -193,22 +178,16 @@ def test_the_same_images_are_a_group_unless_all_items_show_them() -> None:
 
 
 def test_items_of_several_images_belong_to_the_group_of_each() -> None:
-    images = [Media(sha256=f"{i}" * 64, type="image/png") for i in range(5)]
-    shown = [(0, 1), (1, 2), (2, 3), (3, 4), (4,)]
+    images = [Media(sha256=f"{i}" * 64, type="image/png") for i in range(4)]
+    shown = {"a": (0, 1), "b": (1, 2), "c": (2, 3), "d": (3,)}
     own = [
-        Item(id=f"{i}", prompt="", answer="", media=tuple(images[j] for j in each))
-        for i, each in enumerate(shown)
+        Item(id=name, prompt="", answer="", media=tuple(images[i] for i in each))
+        for name, each in shown.items()
     ]
-    groups = near_groups(own)
-    assert len(groups) == 1, "one split has them all"
-    names = {item: label.replace("image ", "").split() for item, label in group_labels(groups).items()}
-    assert [[name[0] for name in names[item.id]] for item in own] == [
-        ["1"],
-        ["1", "2"],
-        ["2", "3"],
-        ["3", "4"],
-        ["4"],
-    ]
+    (group,) = near_groups(own)  # one split has them all
+    names = {item: label.replace("image ", "").split() for item, label in group_labels([group]).items()}
+    firsts = {item: "".join(name[0] for name in own_names) for item, own_names in names.items()}
+    assert firsts == {"a": "1", "b": "12", "c": "23", "d": "3"}
 
 
 def test_images_of_different_tasks_are_different_groups() -> None:
@@ -220,3 +199,87 @@ def test_images_of_different_tasks_are_different_groups() -> None:
     labels = {task: {each for i in test if i.task == task for each in i.group.splitlines()} for task in "ab"}
     assert len(labels["a"]) == len(labels["b"]) > 300
     assert all(label.startswith(f"image {task}/") for task, own in labels.items() for label in own)
+
+
+def numbered(n: int) -> list[Item]:
+    return [Item(id=str(i), prompt=f"prompt {i}", answer=str(i)) for i in range(n)]
+
+
+def prompts(splits) -> dict[str, list[str]]:
+    return {split: [item.prompt for item in splits[split]] for split in SPLITS}
+
+
+shares = st.floats(0.05, 0.9)
+
+
+@given(n=st.integers(30, 300), fit=shares, validation=shares, seed=st.integers(0, 5))
+def test_shares(n: int, fit: float, validation: float, seed: int) -> None:
+    total = fit + validation + 0.3
+    sizes = Sizes(fit=fit / total, validation=validation / total, test=0.3 / total, seed=seed)
+    splits = make_splits(numbered(n), sizes)
+    ids = [item.id for split in SPLITS for item in splits[split]]
+    assert len(ids) == len(set(ids)) == n
+    for split in SPLITS:
+        assert abs(len(splits[split]) - n * getattr(sizes, split)) <= 1
+
+
+def test_one_more_row_moves_almost_no_item() -> None:
+    before, after = prompts(make_splits(numbered(200))), prompts(make_splits(numbered(201)))
+    moved = sum(len(set(before[split]) - set(after[split])) for split in SPLITS)
+    assert moved <= 2
+
+
+def placed(*splits: str) -> list[Item]:
+    return [
+        Item(id=str(i), prompt=f"prompt {i}", answer="", fields={"part": each, "note": "x"})
+        for i, each in enumerate(splits)
+    ]
+
+
+def test_a_column_can_assign_the_splits() -> None:
+    splits_ = make_splits(placed("test", "fit", "validation", "fit", "test"), Sizes(column="part"), seed=5)
+    assert {split: [item.id for item in split_items] for split, split_items in splits_.items()} == {
+        "fit": ["1", "3"],
+        "validation": ["2"],
+        "test": ["0", "4"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("splits", "column", "message"),
+    [
+        (("fit", "train", "test"), "part", "splits.column: part: .*received 'train' .*'prompt 1'"),
+        (("fit", "", "test"), "part", "splits.column: part: .*received '' .*'prompt 1'"),
+        (("fit", "Validation", "test"), "part", "received 'Validation'"),
+        (("fit", "fit", "test"), "part", "splits.validation: .* part .*received none"),
+        (("fit", "validation", "test"), "prat", r"splits.column: prat: .* Did you mean 'part'\?"),
+    ],
+)
+def test_a_column_that_does_not_say_it(splits: tuple[str, ...], column: str, message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        make_splits(placed(*splits), Sizes(column=column))
+
+
+def test_a_column_excludes_other_split_settings() -> None:
+    with pytest.raises(ValueError, match="either column, or sizes and seed"):
+        Sizes(column="part", fit=3)
+
+
+@pytest.mark.parametrize(
+    ("n", "sizes", "message"),
+    [
+        (0, Sizes(), "splits.fit: .*received 0.5 of 0 items"),
+        (1, Sizes(), "splits.fit|splits.validation|splits.test"),
+        (
+            10,
+            Sizes(fit=8, validation=2, test=1),
+            r"splits: .* 10 .*fit 8 \+ validation 2 \+ test 1 = 11",
+        ),
+        (10, Sizes(fit=8), r"fit 8 \+ validation 0.25 \+ test 0.25"),
+        (100, Sizes(fit=0.5, validation=0.4, test=0.2), r"splits: .*fit 0.5 \+ validation 0.4"),
+        (100, Sizes(test=0.001), "splits.test: .*received 0.001 of 100"),
+    ],
+)
+def test_too_few_items(n: int, sizes: Sizes, message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        make_splits(numbered(n), sizes)

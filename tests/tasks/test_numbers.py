@@ -1,7 +1,5 @@
 """Parsing the last number of a text in many notations."""
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 from pathlib import Path

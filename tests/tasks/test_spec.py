@@ -1,7 +1,5 @@
 """The YAML of a task, and its errors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Errors about optional libraries name a command that installs them."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import tomllib
@@ -55,11 +53,10 @@ def test_a_library_without_an_extra_is_installed_alone() -> None:
     assert "pip install no_such_library" in error.value.remedy
 
 
-def test_in_a_clone_the_command_installs_the_clone() -> None:
+def test_the_command_installs_the_clone_and_elsewhere_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = shlex.split(install_command("draw"))
     assert words == [sys.executable, "-m", "pip", "install", "-e", f"{ROOT}[draw]"]
-
-
-def test_elsewhere_the_command_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "_ROOT", tmp_path)
     assert shlex.split(install_command("draw"))[-1] == "kingyo[draw]"

@@ -1,7 +1,5 @@
 """Dependencies of a user's file: every change in them is detected, and no other."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

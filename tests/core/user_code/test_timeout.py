@@ -1,7 +1,5 @@
 """Calls that hang are ended, those that do not are left alone: on the main thread and on others."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

@@ -1,7 +1,5 @@
 """What is the same for all candidates is kept in memory and in files, and comes back to the bit."""
 
-from __future__ import annotations
-
 import resource
 import warnings
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """KID and FID by their published formulas, of all pictures and of some."""
 
-from __future__ import annotations
-
 import math
 from itertools import permutations
 
@@ -36,7 +34,6 @@ def slow_kid(pictures: np.ndarray, references: np.ndarray) -> float:
 
 
 def slow_fid(pictures: np.ndarray, references: np.ndarray) -> float:
-    """Heusel et al. 2017, with the root of a matrix."""
     one, other = np.cov(pictures, rowvar=False), np.cov(references, rowvar=False)
     gap = pictures.mean(axis=0) - references.mean(axis=0)
     return float(gap @ gap + np.trace(one + other - 2 * sqrtm(one @ other).real))

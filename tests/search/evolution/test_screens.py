@@ -18,7 +18,6 @@ from kingyo.search.evolution.screens import Screen, ScreenSettings, estimate_mea
 from kingyo.search.strategies import build
 from kingyo.stats.irt import Responses, sigmoid
 from kingyo.store import RunStore, StoredTrial
-from tests.databases import edited
 from tests.fake_runs import facts
 from tests.screened_runs import (
     AXES,
@@ -34,6 +33,7 @@ from tests.screened_runs import (
     some_fail,
 )
 from tests.slow import slow
+from tests.stores import edited
 
 OFTEN = ("item-gp", "cma-es", "coarse-to-fine")
 
