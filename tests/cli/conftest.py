@@ -197,8 +197,8 @@ def world(origin: Path, tmp_path: Path) -> World:
 
 
 @pytest.fixture(name="command")
-def _command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
+def _command(world: World) -> Command:
+    return Command(world.folder)
 
 
 @pytest.fixture(scope="session")

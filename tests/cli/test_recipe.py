@@ -23,9 +23,9 @@ path:
 
 
 @pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+def command(world: World) -> Command:
     (world.folder / "path.yaml").write_text(PATH)
-    return Command(world.folder, capsys, monkeypatch)
+    return Command(world.folder)
 
 
 class TestRecipe:
