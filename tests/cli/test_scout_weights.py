@@ -80,6 +80,6 @@ def test_ctrl_c_keeps_what_was_measured(shelf: World) -> None:
         shelf.folder, *where, when=lambda: log.is_file() and log.stat().st_size > 500_000, sent=signal.SIGINT
     )
     assert code == 130 and "Traceback" not in errors, errors
-    assert "what was measured is in found. Continue with the same command." in " ".join(errors.split())
+    assert "Rerun the command to continue; found keeps what was measured." in " ".join(errors.split())
     done = shelf.ok(*where)
     assert "a re-upload of many/000" in done.stdout
