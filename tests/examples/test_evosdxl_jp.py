@@ -84,6 +84,7 @@ def test_runs_and_recipes_fit_together(
         summary = dry_run(hub, tmp_path, "evolve", config)
         merged = dry_run(hub, tmp_path, "merge", folder / "recipe.yaml", "out")
     assert "error" not in merged, merged
+    assert "error" not in summary, summary
     assert tuple(summary["items"][split] for split in ("fit", "validation", "test")) == items
     assert {gene["name"] for gene in summary["search"]["genes"]} == genes
     assert summary["search"]["strategy"] == "cma-es"
