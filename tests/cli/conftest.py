@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,27 +114,33 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-c", RUN, *(str(each) for each in arguments)]
 
 
-def interrupted(
-    world: World,
+def stopped(
+    folder: Path,
     *arguments: str | Path,
-    after: int,
+    when: Callable[[], bool],
     sent: signal.Signals = signal.SIGKILL,
     env: Mapping[str, str] | None = None,
-    where: str = "runs/small",
 ) -> tuple[int, str]:
-    """Signal a command after the given number of evaluations; return its exit code and errors."""
-    run = world.folder / where
-    with forked([str(each) for each in arguments], world.folder, {**os.environ, **(env or {})}) as begun:
+    """Signal a command in a folder when a condition holds; return its exit code and errors."""
+    with forked([str(each) for each in arguments], folder, {**os.environ, **(env or {})}) as begun:
         process, (_, errors) = begun
         deadline = time.monotonic() + 120
-        while not (run / "run.db").exists() or not _reached(run, after):
-            assert process.exitcode is None, "it ended before it could be stopped"
+        while not when():
+            assert process.exitcode is None, errors.read_text("utf-8") or "it ended before it was stopped"
             assert time.monotonic() < deadline
         assert process.pid is not None, "it runs"
         os.kill(process.pid, sent)
         process.join(60)
         assert process.exitcode is not None, "it does not end"
         return process.exitcode, errors.read_text("utf-8")
+
+
+def interrupted(
+    world: World, *arguments: str | Path, after: int, where: str = "runs/small", **how: Any
+) -> tuple[int, str]:
+    """Signal a command after the given number of evaluations, see ``stopped``."""
+    run = world.folder / where
+    return stopped(world.folder, *arguments, when=lambda: _reached(run, after), **how)
 
 
 def evaluations(run: Path) -> int:
@@ -146,7 +152,7 @@ def evaluations(run: Path) -> int:
 
 def _reached(run: Path, stop: int) -> bool:
     try:
-        return evaluations(run) >= stop
+        return (run / "run.db").exists() and evaluations(run) >= stop
     except sqlite3.OperationalError:  # the tables are being made
         return False
 
@@ -191,8 +197,8 @@ def world(origin: Path, tmp_path: Path) -> World:
 
 
 @pytest.fixture(name="command")
-def _command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(world.folder, capsys, monkeypatch)
+def _command(world: World) -> Command:
+    return Command(world.folder)
 
 
 @pytest.fixture(scope="session")

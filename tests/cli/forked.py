@@ -56,6 +56,25 @@ def run_forked(
         return subprocess.CompletedProcess(list(arguments), child.exitcode, out, err)
 
 
+HIDDEN = """
+import sys
+
+sys.modules.update(dict.fromkeys({modules}))
+from kingyo.__main__ import process
+
+process()
+"""
+
+
+def run_without(
+    modules: Sequence[str], folder: Path, *words: str, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``kingyo`` in a folder, in a process that finds no such modules."""
+    script = folder / "hidden.py"
+    script.write_text(HIDDEN.format(modules=list(modules)))
+    return run_forked(words, folder, {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **env}, script)
+
+
 @contextmanager
 def forked(
     arguments: Sequence[str], folder: Path, env: Mapping[str, str], script: Path | None = None

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
 
-from kingyo.cli import main
+from tests.cli.typed import called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,24 +26,12 @@ class Done:
 class Command:
     """Runs the command in this process: starting another takes longer than most merges of tiny models."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._capsys = capsys
-        self._patch = patch
-        patch.chdir(folder)
-        patch.setenv("COLUMNS", "110")
 
     def __call__(self, *arguments: str | Path) -> Done:
-        self._patch.setattr(sys, "argv", ["kingyo", *map(str, arguments)])
-        self._capsys.readouterr()
-        try:
-            main()
-            code: object = 0
-        except SystemExit as end:
-            code = end.code or 0
-        captured = self._capsys.readouterr()
-        assert isinstance(code, int)
-        return Done(code=code, out=captured.out, err=captured.err)
+        done = called(self.folder, *arguments)
+        return Done(code=done.returncode, out=done.stdout, err=done.stderr)
 
     def recipe(self, name: str = "recipe.yaml", **changes: object) -> Path:
         """Write a recipe of ``a`` and ``b`` on ``base``; a change to None removes a key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.models_on_disk import llama, tokenizer
+from tests.models_on_disk import llama
 
 DATAFLOW = {
     "space": "dataflow",
@@ -24,11 +24,3 @@ def of_other_tokens(folder: Path) -> None:
     words = data["model"]["vocab"]
     words["cat"], words["is"] = words["is"], words["cat"]
     file.write_text(json.dumps(data))
-
-
-def of_no_layers(folder: Path) -> None:
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    config = T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4)
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)

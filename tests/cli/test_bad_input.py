@@ -15,18 +15,18 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.store import RunStore
-from tests.cli.bad_runs import files
 from tests.cli.conftest import RUN, World
+from tests.cli.merging import contents
 from tests.models_on_disk import llama
 
 
 def refused(world: World, *arguments: str | Path, says: str) -> None:
     """The command fails with this message, and changes no file."""
-    before = files(world.folder)
+    before = contents(world.folder)
     done = world.fails(*arguments)
     assert done.stderr.count("Error:") == 1
     assert says in done.stderr
-    assert files(world.folder) == before
+    assert contents(world.folder) == before
 
 
 @pytest.mark.parametrize(
@@ -60,23 +60,14 @@ def test_run_yaml(world: World, changes: dict[str, object], says: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"data": "gone.jsonl"}, "gone.jsonl"),
         ({"grader": "grade.py:evn"}, "Did you mean 'even'?"),
         ({"prompt": "{question}"}, "question"),
-        ({"splits": {"fit": 30, "validation": 10, "test": 10}}, "40"),
-        ({"max_new_tokens": 0}, "max_new_tokens"),
     ],
     ids=str,
 )
 def test_task(world: World, changes: dict[str, object], says: str) -> None:
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), **changes}
     refused(world, "evolve", world.config(task=task), says=says)
-
-
-def test_broken_lines_are_named(world: World) -> None:
-    lines = (world.folder / "items.jsonl").read_text().splitlines()
-    (world.folder / "items.jsonl").write_text("\n".join([*lines[:6], '{"prompt": "7 +', *lines[6:]]))
-    refused(world, "evolve", "run.yaml", says="items.jsonl line 7")
 
 
 def test_missing_files(world: World) -> None:
@@ -126,7 +117,7 @@ def test_the_score_outlives_answers_that_cannot_be_written(world: World) -> None
 
 def test_init_on_a_full_disk_leaves_no_file(world: World) -> None:
     """A file size limit represents a full disk."""
-    before = files(world.folder)
+    before = contents(world.folder)
     script = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); {RUN}"
     done = subprocess.run(
         [sys.executable, "-c", script, "init", "new.yaml", *INIT],
@@ -138,7 +129,7 @@ def test_init_on_a_full_disk_leaves_no_file(world: World) -> None:
     )
     assert done.returncode == 1, done.stderr
     assert "Error: new.yaml: expected a file that can be written; received File too large" in done.stderr
-    assert files(world.folder) == before
+    assert contents(world.folder) == before
 
 
 def test_a_run_folder_that_exists(world: World) -> None:
@@ -171,15 +162,6 @@ def test_two_processes_on_one_run(finished: World, world: World) -> None:
     shutil.copytree(finished.folder / "runs" / "small", world.folder / "runs" / "small")
     with RunStore.open(world.folder / "runs" / "small"):
         refused(world, "resume", "runs/small", says="another process")
-
-
-def test_an_item_that_is_too_long_is_found_before_the_search(world: World) -> None:
-    rows = (world.folder / "items.jsonl").read_text()
-    (world.folder / "items.jsonl").write_text(rows + '{"prompt": "%s", "answer": "1"}\n' % ("7 " * 99))
-    task = yaml.safe_load((world.folder / "task.yaml").read_text())
-    for split in ("fit", "validation", "test"):
-        task["splits"] = {"fit": 1, "validation": 1, "test": 1, split: 39}
-        refused(world, "evolve", world.config(task=task), says="prompt '7 7 7 7")
 
 
 def test_a_source_wider_than_the_base(world: World) -> None:
@@ -230,21 +212,11 @@ def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
     world.fails("resume", "runs/small", says="sound SQLite database")
 
 
-def test_an_export_that_exists_is_left_alone(finished: World, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine.txt").write_text("precious")
-    finished.fails("export", "runs/small", tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
-
-
-@pytest.mark.parametrize("command", ["evolve", "chat"])
-def test_a_chat_template_that_fails_is_one_error_that_names_the_model(world: World, command: str) -> None:
+def test_a_chat_template_that_fails_is_one_error_that_names_the_model(world: World) -> None:
     for name in ("base", "a", "b"):
         (world.folder / name / "chat_template.jinja").write_text("{{ raise_exception('no such role') }}")
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "chat": True}
-    (world.folder / "task.yaml").write_text(yaml.safe_dump(task))
-    config = world.config(task=task)
-    done = world.fails(command, *{"evaluate": ["a", "task.yaml"], "chat": ["a"]}.get(command, [config]))
+    done = world.fails("evolve", world.config(task=task))
     assert "received TemplateError: no such role" in done.stderr
     assert f"chat template of {world.folder}" in done.stderr
     assert not (world.folder / "runs").exists()

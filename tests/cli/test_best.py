@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.cli.conftest import World, interrupted
+from tests.cli.conftest import World
 
 ROOT = Path(__file__).parents[2]
 CORNER = '''
@@ -129,10 +129,6 @@ def test_the_parent_is_exported_as_a_copy(parent: tuple[World, str], tmp_path: P
     assert "Nothing was merged or trained" in card
     assert "- no search: it is a model that the run compares with" in card
     assert "| the bred model (trial 0) |" in card
-    assert "tags: - kingyo library_name" not in card
-    assert yaml.safe_load((tmp_path / "best" / "README.md").read_text().split("---\n")[1])["tags"] == [
-        "kingyo"
-    ]
     done = world.run("evaluate", tmp_path / "best", "runs/small", "--json")
     baselines = world.show("runs/small")["baselines"]
     assert isinstance(baselines, dict)
@@ -155,13 +151,7 @@ def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
     assert f"trial {number} of random search." in output
     assert f"This is trial {number} of random search of the run small. The best model of this run" in card
     assert "- search: random over task\\_arithmetic" in card
-    for options in (["--search", "random"], ["--trial", f"random:{number}"]):
-        out = tmp_path / options[1].replace(":", "-")
-        export(world, out, *options)
-        same = (out / "model.safetensors").read_bytes()
-        assert same == (tmp_path / "best" / "model.safetensors").read_bytes()
-    show_command = ("show", "runs/small", "--trial", f"random:{number}", "--json")
-    one = json.loads(world.run(*show_command).stdout)
+    one = world.data("show", "runs/small", "--trial", f"random:{number}")
     assert (one["search"], one["trial"], one["name"]) == ("random", number, None)
     assert one["test"] == controls["random"]["test"]
     recipe = world.run("recipe", "runs/small", "--trial", f"random:{number}").stdout
@@ -170,9 +160,8 @@ def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
     assert json.loads(done.stdout)["score"] == controls["random"]["test"]["score"]
 
 
-@pytest.mark.parametrize("name", ["uniform"])
-def test_a_baseline_by_its_name(parent: tuple[World, str], tmp_path: Path, name: str) -> None:
-    world, _ = parent
+def test_a_baseline_by_its_name(parent: tuple[World, str], tmp_path: Path) -> None:
+    world, name = parent[0], "uniform"
     output, card = export(world, tmp_path / "out", "--trial", name)
     assert "the uniform merge." in output
     assert "A merge of math-sym, sort: the uniform merge of the run small" in card
@@ -190,16 +179,7 @@ def test_a_baseline_by_its_name(parent: tuple[World, str], tmp_path: Path, name:
     ("options", "says"),
     [
         (["--trial", "0", "--search", "grid"], "received --trial and --search"),
-        (
-            ["--search", "rnadom"],
-            "--search: expected a known name; received 'rnadom'. Did you mean 'random'?",
-        ),
-        (
-            ["--trial", "8"],
-            "a number from 0 to 7 or random:0 or grid:0 or one of base, ",
-        ),
-        (["--trial", "unifrom"], "Did you mean 'uniform'?"),
-        (["--trial", "-1"], "received '-1'"),
+        (["--trial", "8"], "a number from 0 to 7 or random:0 or grid:0 or one of base, "),
     ],
 )
 def test_bad_wishes_are_one_clear_error(
@@ -212,17 +192,3 @@ def test_bad_wishes_are_one_clear_error(
         for command in ("show", "recipe"):
             done = world.fails(command, "runs/small", *options)
             assert says in done.stderr, command
-
-
-@pytest.mark.parametrize("after", [20])
-def test_a_run_that_was_killed_has_the_same_best(
-    parent: tuple[World, str], tmp_path: Path, after: int
-) -> None:
-    world = sums(tmp_path)
-    interrupted(world, "evolve", "run.yaml", after=after)
-    assert world.show("runs/small")["best"] is None
-    world.ok("resume", "runs/small")
-    expected = parent[0].show("runs/small")
-    again = world.show("runs/small")
-    assert again["best"] == expected["best"]
-    assert again["winner"] == expected["winner"]

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.cli.conftest import World
-from tests.cli.forked import run_forked
+from tests.cli.forked import run_without
 from tests.cli.training_runs import EASY, SPLITS, easy
-
-HIDDEN = """
-import sys
-
-sys.modules["peft"] = None
-from kingyo.__main__ import process
-
-process()
-"""
 
 
 def undecided(world: World, **changes: object) -> str:
@@ -56,16 +46,7 @@ def test_without_them_nothing_is_trained(world: World, grader: str) -> None:
 
 
 def test_without_peft_nothing_is_trained(world: World) -> None:
-    script = world.folder / "hidden.py"
-    script.write_text(HIDDEN)
-    environment = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
-    arguments = ["evolve", undecided(world, budget={"candidates": 2}), "--json"]
-    done = run_forked(arguments, world.folder, environment, script)
+    config = undecided(world, budget={"candidates": 2})
+    done = run_without(["peft"], world.folder, "evolve", config, "--json")
     assert done.returncode == 0, done.stderr
     assert "trained" not in json.loads(done.stdout)["controls"]
-
-
-def test_a_share_of_the_time_can_be_set(world: World) -> None:
-    config = easy(world, controls={"trained": 0.5}, budget={"candidates": 4})
-    done = world.ok("evolve", config, "--json")
-    assert json.loads(done.stdout)["training"]["share"] == 0.5

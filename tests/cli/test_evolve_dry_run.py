@@ -24,7 +24,6 @@ from kingyo.store import RunStore
 from kingyo.views.run_progress import PartProgress, RunProgress
 from tests.cli.conftest import World
 from tests.cli.merging import Command, everything
-from tests.models_on_disk import llama
 
 
 def dry_run_json(command: Command, config: Path | str = "run.yaml") -> dict[str, dict[str, object]]:
@@ -196,42 +195,13 @@ def test_time_decides(command: Command, world: World) -> None:
     assert summary["seconds"] > 2 * 180, "the search and the random one; the grid has few points"  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(
-    ("budget", "search", "items"),
-    [({"item_evaluations": 96}, {}, 12), ({"item_evaluations": 96, "minutes": 1}, {}, 16)],
-)
 def test_a_budget_of_item_evaluations_alone_buys_more_candidates_on_fewer_items(
-    command: Command, world: World, budget: dict[str, object], search: dict[str, object], items: int
+    command: Command, world: World
 ) -> None:
     """With 16 fit items; the default is up to 32."""
-    parts = dry_run_json(command, world.config(budget=budget, search=search))["answers"]["parts"]
-    assert next(p["items"] for p in parts if p["name"] == "main" and p["split"] == "fit") == items
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [({"sorces": {"a": "a"}}, "'sorces'"), ({"sources": {"a": "a", "b": "nowhere"}}, "neither")],
-    ids=str,
-)
-def test_mistakes_give_one_error(
-    command: Command, world: World, changes: dict[str, object], says: str
-) -> None:
-    config = world.config(**changes)
-    before = everything(command.folder)
-    done = command("evolve", config, "--dry-run")
-    assert done.code == 1 and done.out == "" and done.err.count("Error:") == 1
-    done = command("evolve", config, "--dry-run", "--json")
-    assert done.code == 1 and done.err == ""
-    error = json.loads(done.out)["error"]
-    assert says in error["received"] and "targets" not in json.loads(done.out)
-    assert everything(command.folder) == before
-
-
-def test_models_that_do_not_fit(command: Command, world: World) -> None:
-    shutil.rmtree(world.folder / "b")
-    llama(world.folder / "b", hidden=32)
-    done = command("evolve", "run.yaml", "--dry-run")
-    assert done.code == 1 and "[64, 16]" in done.err and "[64, 32]" in done.err
+    for budget, items in (({"item_evaluations": 96}, 12), ({"item_evaluations": 96, "minutes": 1}, 16)):
+        parts = dry_run_json(command, world.config(budget=budget, search={}))["answers"]["parts"]
+        assert next(p["items"] for p in parts if p["name"] == "main" and p["split"] == "fit") == items
 
 
 def widen(folder: Path, rows: int) -> None:
@@ -255,23 +225,15 @@ def test_differing_vocabularies_suggest_a_key(command: Command, world: World) ->
     assert done.code == 1 and "one of tokenizer_source and tokenizer" in done.err
 
 
-@pytest.mark.parametrize(
-    ("message", "rows"),
-    [({"resize": "pad-vocab"}, 72), ({"tokenizer": {"source": "base", "pad_to_multiple_of": 48}}, 96)],
-    ids=str,
-)
-def test_a_run_of_models_with_different_vocabularies(
-    command: Command, world: World, message: dict[str, object], rows: int
-) -> None:
+def test_a_run_of_models_with_different_vocabularies(command: Command, world: World) -> None:
     widen(world.folder / "b", 72)
-    merge = {"method": "task_arithmetic", **message}
+    merge = {"method": "task_arithmetic", "tokenizer": {"source": "base", "pad_to_multiple_of": 48}}
     config = world.config(merge=merge, budget={"candidates": 4}, controls={"random": False, "grid": False})
-    recipe = dry_run_json(command, config)["first_recipe"]
-    assert {key: recipe[key] for key in message} == message
+    assert dry_run_json(command, config)["first_recipe"]["tokenizer"] == merge["tokenizer"]
     done = command("evolve", config)
     assert done.code == 0, done.err
     assert not list((world.folder / "runs" / "small").glob("live-*"))
     done = command("export", "runs/small", "bred", "--search", "main")
     assert done.code == 0, done.err
     weights = load_file(world.folder / "bred" / "model.safetensors")
-    assert weights["model.embed_tokens.weight"].shape == (rows, 16)
+    assert weights["model.embed_tokens.weight"].shape == (96, 16)

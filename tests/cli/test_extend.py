@@ -72,7 +72,6 @@ def test_a_kill_in_an_extension_does_not_change_the_result(short: World) -> None
     [
         ("--candidates", "+0", "above 0"),
         ("--candidates", "+1.5", "a whole number"),
-        ("--candidates", f"+{'9' * 5000}", "a whole number"),
         ("--minutes", "5", "+60"),
         ("--minutes", "+5", "which it does not limit"),
     ],
@@ -103,18 +102,6 @@ def test_seeds_are_extended_one_by_one(world: World) -> None:
     world.ok("resume", "many/seed-1", "--candidates", "+2")
     shown = world.run("show", "many")
     assert "Seed 1 had +2 candidates" in shown.stdout
-
-
-def test_what_changed_since_costs_no_winner(short: World) -> None:
-    before = facts(short.folder / "runs" / "small")
-    grader = short.folder / "grade.py"
-    grader.write_text(grader.read_text().replace("% 2 == 0", "% 2 == 1"))
-    for command in (("resume", "runs/small", "--candidates", "+2"), ("control", "runs/small", "grid")):
-        done = short.run(*command)
-        assert (
-            done.returncode == 1 and "grade.py: expected what the run's scores were made with" in done.stderr
-        )
-        assert facts(short.folder / "runs" / "small") == before
 
 
 def test_a_control_that_cannot_start_leaves_the_run_finished(short: World) -> None:
@@ -156,16 +143,8 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
         world.ok("control", "runs/small", name)
         assert in_scores(run, name) == in_scores(finished_run, name)
     mine, theirs = world.show("runs/small"), finished.show("runs/small")
-    for key in (
-        "winner",
-        "controls",
-        "comparisons",
-        "baselines",
-        "predicted",
-        "controls_to_run",
-        "test_note",
-    ):
-        assert mine[key] == theirs[key]
+    keys = ("winner", "controls", "comparisons", "baselines", "predicted", "controls_to_run", "test_note")
+    assert {key: mine[key] for key in keys} == {key: theirs[key] for key in keys}
     before = facts(run)
     again = world.ok("control", "runs/small", "grid")
     assert "already done" in again.stderr

@@ -83,16 +83,8 @@ def test_forty_flipped_bits_change_nothing_unnoticed(finished: World, world: Wor
     assert {what for _, what in counts} == {"refused", "named", "unchanged"}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("report",),
-        ("resume",),
-    ],
-)
-def test_each_command_refuses_a_flipped_answer(
-    finished: World, world: World, command: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("command", ["report", "resume"])
+def test_each_command_refuses_a_flipped_answer(finished: World, world: World, command: str) -> None:
     run = copied(finished.folder / "runs" / "small", world.folder / "run")
     content = bytearray((run / DATABASE).read_bytes())
     with RunStore.read(run) as store:
@@ -101,7 +93,6 @@ def test_each_command_refuses_a_flipped_answer(
         at = content.rindex(kept.scores[0].answer.encode())
     content[at] ^= 1
     (run / DATABASE).write_bytes(content)
-    name, *more = command
-    done = world.fails(name, "run", *more)
+    done = world.fails(command, "run")
     assert "(table " in done.stdout + done.stderr
     assert (run / DATABASE).read_bytes() == content and not (world.folder / "out").exists()

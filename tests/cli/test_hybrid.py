@@ -35,10 +35,9 @@ HYBRID = {
 }
 
 
-@pytest.mark.parametrize("after", [20])
-def test_paths_through_the_best_merge_run_resume_report_and_export(world: World, after: int) -> None:
+def test_paths_through_the_best_merge_run_resume_report_and_export(world: World) -> None:
     config = world.config(**HYBRID)
-    interrupted(world, "evolve", config, after=after)
+    interrupted(world, "evolve", config, after=20)
     shown = world.data("resume", "runs/small")
     assert next(iter(shown["controls"])) == "parameters"
     assert "frankenmerge" in shown["baselines"]
@@ -83,12 +82,9 @@ def same(world: World, one: str, other: str, names: tuple[str, ...]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("joint", [True])
-def test_the_export_of_a_path_through_a_merge_matches_its_trials_score(joint: bool, world: World) -> None:
+def test_the_export_of_a_path_through_a_merge_matches_its_trials_score(world: World) -> None:
     paths = {"repetitions": 2, "scales": "layer", "seeds": False}
-    changed: dict[str, object] = {"dataflow": paths, "controls": {"random": False, "grid": False}}
-    if joint:
-        changed["hybrid"] = {"joint": True}
+    changed = {"dataflow": paths, "controls": {"random": False, "grid": False}, "hybrid": {"joint": True}}
     world.ok("evolve", world.config(**{**HYBRID, **changed}))
     with RunStore.read(world.folder / "runs" / "small") as store:
         trial = next(each for each in store.trials("main") if repeats_a_merged_layer(read_recipe(each)))
@@ -133,9 +129,8 @@ def test_the_presets_of_the_paper_run(world: World) -> None:
         world.ok("evolve", config, "--run", f"runs/{name}")
 
 
-@pytest.mark.parametrize("frame", ["merged"])
-def test_the_dry_run_counts_live_models(world: World, frame: str) -> None:
-    config = world.config(**{**HYBRID, "dataflow": {"frame": frame}})
+def test_the_dry_run_counts_live_models(world: World) -> None:
+    config = world.config(**{**HYBRID, "dataflow": {"frame": "merged"}})
     foreseen = world.data("evolve", config, "--dry-run")["memory"]
     before = n_live_models()
     with begin(Run.open(load_config(config), world.folder), world.folder / "runs" / "small") as run:

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from tests.cli.conftest import World
-from tests.cli.typed import typed
 
 pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
 SIGHT = Path(__file__).parents[2] / "zoo" / "sight"
@@ -81,31 +80,8 @@ def test_several_right_answers_and_other_names(world: World) -> None:
     assert task.items() >= keys.items() and "answer" not in task
 
 
-def test_it_asks_for_models_and_columns(world: World) -> None:
-    lines = ("base", "see-en", "ja", "", "shelf.jsonl", "exact")
-    done = typed(world, "init", "asked.yaml", lines=lines)
-    assert done.exit_code == 0, done.output
-    assert "'images'" in done.output
-    run = yaml.safe_load((world.folder / "asked.yaml").read_text())
-    assert (run["task"]["kind"], run["merge"]["frame"]) == ("vqa", "see-en")
-
-
 def test_models_without_eyes_get_a_text_task(world: World) -> None:
     rows = [{**row, "question": f"{n} + 1?"} for n, row in enumerate(read(world.folder))]
     write(world.folder, rows)
     task = init(world, *NO_EYES, "--prompt", "{question}")["task"]
     assert not {"kind", "images"} & task.keys()
-
-
-def test_an_image_that_is_missing(world: World) -> None:
-    (world.folder / read(world.folder)[3]["images"][0]).unlink()
-    world.fails(
-        "init",
-        "new.yaml",
-        *SEES,
-        "--task",
-        "shelf.jsonl",
-        "--grader",
-        "exact",
-        says="shelf.jsonl line 4: images",
-    )

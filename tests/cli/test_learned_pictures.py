@@ -64,13 +64,3 @@ def test_image_classifiers_learn(tmp_path: Path) -> None:
     lessons, fit, learned = evolve(tmp_path, budget={"candidates": 60})
     assert lessons and lessons[0].loss[1] < lessons[0].loss[0]
     assert learned[0] > max(fit[:FIRST]), "the candidates before it"
-
-
-def test_a_kind_with_a_loss_may_still_have_no_training(tmp_path: Path) -> None:
-    write_classifiers(tmp_path)
-    run = yaml.safe_load((tmp_path / "run.yaml").read_text())
-    run |= {"budget": {"candidates": 2}, "controls": {"trained": True}}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
-    done = World(folder=tmp_path).run("evolve", "run.yaml", "--run", "run")
-    assert done.returncode == 1
-    assert "control trained: " in done.stderr and "models of kind image-classification" in done.stderr

@@ -69,17 +69,11 @@ def test_the_card_says_that_weights_were_learned(learned: World) -> None:
     ("changes", "says"),
     [
         ({}, "weights are learned by gradient: 60 weights"),
-        ({"merge": {"groups": "one"}}, "weights are learned by gradient: 2 weights"),
         (
             {"budget": {"candidates": 24}},
             "not learned by gradient, because of a budget of 384 item evaluations",
         ),
-        (
-            {"merge": {"method": "iso_c"}},
-            "not learned by gradient, because of the method iso_c, which has no",
-        ),
         ({"learn": False}, None),
-        ({"search": {"strategy": "item-gp"}}, None),
         ({"space": "dataflow", "merge": {}}, None),
     ],
 )

@@ -11,8 +11,8 @@ from tests.cli.merging import Command
 
 
 @pytest.fixture
-def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(tmp_path, capsys, monkeypatch)
+def command(tmp_path: Path) -> Command:
+    return Command(tmp_path)
 
 
 def test_methods_as_data(command: Command) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,35 +16,10 @@ PAIRS = zip("abcdefgh", "bcdefghi", strict=True)
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{','.join([f'*{p}'] * 9)}]\n" for p, c in PAIRS)
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        (
-            {
-                "merge_method": "slerp",
-                "base_model": None,
-                "models": [{"model": "a"}, {"model": "b"}],
-                "parameters": {"t": 0.5},
-            },
-            "Name one of the two models as base_model",
-        ),
-        ({"models": [MODELS[0], {"model": "b"}]}, "weight of b: expected a value"),
-        (
-            {
-                "merge_method": "slerp",
-                "models": [{"model": each} for each in ("a", "b", "base")],
-                "parameters": {"t": 0.5},
-            },
-            "models: expected 1 for slerp beside the base; received 2",
-        ),
-        ({"int8_mask": True}, "Parameters of the method belong below parameters:"),
-        ({"base_model": "nowhere"}, "nowhere: expected a folder or a .safetensors with a model"),
-        ({"slices": [{"sources": [{"model": "a", "layer_range": [0, 2]}]}]}, "exactly one of"),
-    ],
-    ids=str,
-)
-def test_recipes(command: Command, changes: dict[str, Any], says: str) -> None:
-    foreseen(command, command.recipe(**changes), "merged", says=says)
+def test_two_models_without_a_base(command: Command) -> None:
+    changes: dict[str, object] = {"merge_method": "slerp", "base_model": None, "parameters": {"t": 0.5}}
+    recipe = command.recipe(**changes, models=[{"model": "a"}, {"model": "b"}])
+    foreseen(command, recipe, "merged", says="Name one of the two models as base_model")
 
 
 @pytest.mark.parametrize(
@@ -54,10 +28,7 @@ def test_recipes(command: Command, changes: dict[str, Any], says: str) -> None:
         ("class HALF:\n    name = 'half'", "received the class HALF without doc, params"),
         ("HALF = 7", "received an object of the class int without name"),
     ],
-    ids=(
-        "class",
-        "number",
-    ),
+    ids=("class", "number"),
 )
 def test_invalid_custom_methods(command: Command, code: str, says: str) -> None:
     (command.folder / "own.py").write_text(code)
@@ -68,27 +39,13 @@ def test_invalid_custom_methods(command: Command, code: str, says: str) -> None:
     ("text", "says"),
     [
         (BOMB, "aliases that expand to more than 1,000,000 values"),
-        ("merge_method: linear\nmerge_method: ties", "given twice"),
-        ("", "received an empty file"),
         ("merge_method: !!python/object/apply:os.system ['touch evil']", "valid YAML"),
     ],
-    ids=("bomb", "twice", "empty", "code"),
+    ids=("bomb", "code"),
 )
 def test_files_that_are_no_recipe(command: Command, text: str, says: str) -> None:
     (command.folder / "recipe.yaml").write_text(text)
     foreseen(command, "recipe.yaml", "merged", says=says)
-
-
-def test_no_such_file(command: Command) -> None:
-    foreseen(command, "gone.yaml", "merged", says="gone.yaml: expected a YAML file; received no such file")
-    foreseen(command, "base", "merged", says="base: expected a YAML file; received a folder")
-
-
-def test_licences_that_forbid_merges(command: Command) -> None:
-    (command.folder / "b" / "README.md").write_text("---\nlicense: cc-by-nd-4.0\n---\n")
-    foreseen(command, command.recipe(), "merged", says="the licence of b: ")
-    done = command("merge", command.recipe(), "merged", "--ignore-licences")
-    assert done.code == 0 and "Warning: the licence of b" in done.err
 
 
 def test_all_mistakes_are_reported_at_once(command: Command) -> None:

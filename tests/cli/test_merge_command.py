@@ -56,32 +56,6 @@ class TestOutput:
             "Q: 2 + 3 A:"
         )
 
-    def test_the_recipe_gives_the_same_bits_from_any_folder(
-        self, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        assert command("merge", command.recipe(seed=5), "merged").code == 0
-        monkeypatch.chdir(tmp_path)
-        done = command("merge", command.folder / "merged" / "recipe.yaml", tmp_path / "again")
-        assert done.code == 0, done.err
-        assert same(command.folder / "merged", tmp_path / "again")
-
-    def test_the_seed_is_the_commands(self, command: Command) -> None:
-        recipe = command.recipe(merge_method="dare_linear", parameters={"density": 0.5}, seed=1)
-        for name, flags in {"one": (), "two": ("--seed", "2"), "again": ("--seed", "1")}.items():
-            assert command("merge", recipe, name, *flags).code == 0
-        assert same(command.folder / "one", command.folder / "again")
-        assert not same(command.folder / "one", command.folder / "two")
-        assert yaml.safe_load((command.folder / "two" / "recipe.yaml").read_text())["seed"] == 2
-
-    def test_force_replaces_a_model(self, command: Command) -> None:
-        assert command("merge", command.recipe(), "merged").code == 0
-        (command.folder / "merged" / "old.txt").write_text("old")
-        done = command("merge", command.recipe(base_model="a", models=[{"model": "b"}], merge_method="slerp",
-                       parameters={"t": 0.5}), "merged", "--force")  # fmt: skip
-        assert done.code == 0, done.err
-        assert not (command.folder / "merged" / "old.txt").exists()
-        assert not [file for file in command.folder.iterdir() if file.name.startswith(".")]
-
     def test_json(self, command: Command) -> None:
         done = command("merge", command.recipe(), "merged", "--json")
         assert done.code == 0 and done.err == ""
@@ -168,11 +142,6 @@ class TestBook:
         (command.folder / "book.yaml").write_text(FIRST + LAST)
         done = command("merge", "book.yaml", "merged")
         assert done.code == 0, done.err
-        (command.folder / "one.yaml").write_text(FIRST.replace("name: first", "").replace("---", ""))
-        (command.folder / "two.yaml").write_text(LAST.replace("first", "step"))
-        assert command("merge", "one.yaml", "step").code == 0
-        assert command("merge", "two.yaml", "stepwise").code == 0
-        assert same(command.folder / "merged", command.folder / "stepwise")
         card = ModelCard.load(command.folder / "merged" / "README.md")
         assert [row for row in ("a", "b", "base") if f"| {row} |" not in card.text] == []
         assert "in 2 steps" in card.text

@@ -46,9 +46,9 @@ raises, turns, averages, breaks, cuts = Raises(), Turns(), Averages(), Breaks(),
 
 
 @pytest.fixture
-def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+def command(world: World) -> Command:
     (world.folder / "own.py").write_text(OWN)
-    return Command(world.folder, capsys, monkeypatch)
+    return Command(world.folder)
 
 
 @pytest.mark.parametrize(

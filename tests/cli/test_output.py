@@ -60,6 +60,7 @@ WRONG = {
     "show": ["none"],
     "merge": ["none.yaml", "out"],
     "diff": ["none", "nowhere"],
+    "layers": ["none.yaml"],
     "evaluate": ["none", "none.yaml"],
     "scout": ["./none"],
     "draw": ["none", "a cat"],
@@ -69,8 +70,8 @@ WRONG = {
 
 
 @pytest.fixture
-def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(tmp_path, capsys, monkeypatch)
+def command(tmp_path: Path) -> Command:
+    return Command(tmp_path)
 
 
 class TestText:
@@ -182,11 +183,12 @@ class TestErrors:
         assert expected in json.loads(done.out)["error"]["message"]
 
     def test_internal_errors_are_json_too(
-        self, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         failing(RuntimeError(CLEAR), monkeypatch)
+        monkeypatch.setattr("sys.argv", ["kingyo", "list", "--json"])
         with pytest.raises(RuntimeError):
-            command("list", "--json")
+            cli.main()
         assert json.loads(capsys.readouterr().out)["error"]["message"] == f"RuntimeError: {CLEAR}"
 
     def test_an_escape_sequence_in_a_file_name_is_written_out(self, command: Command) -> None:

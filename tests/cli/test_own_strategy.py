@@ -89,17 +89,6 @@ def test_contract_violations_are_reported(world: World, method: str, says: str) 
     assert "Fix the strategy" in errors
 
 
-@pytest.mark.parametrize("method", ["batch = None"])
-@pytest.mark.parametrize("door", [("--dry-run",), ()])
-def test_a_missing_extra_is_reported_by_every_command(
-    world: World, method: str, door: tuple[str, ...]
-) -> None:
-    code, errors = evolved(world, method, door)
-    assert code == 1
-    assert errors.splitlines()[-1].startswith("Error: strategy own.py:Broken: expected ")
-    assert not (world.folder / "runs").exists()
-
-
 def test_one_that_gives_lists_can_be_resumed(world: World) -> None:
     code, errors = evolved(world, "def genome(self): return list(super().genome())")
     assert code == 0, errors

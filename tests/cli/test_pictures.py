@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,14 +14,14 @@ import torch
 import yaml
 
 from kingyo.store import RunStore
-from tests.cli.forked import run_forked
+from tests.cli.conftest import World
 
 pytest.importorskip("diffusers")
 from PIL import Image
 
 from tests.cli.picture_runs import CONFIG, TASK, write_models
 
-ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 PLAINLY = """
 import json, sys
 import numpy as np, torch
@@ -45,23 +44,19 @@ print(json.dumps({"n": len(rows), "differing": differing}))
 """
 
 
-def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run_forked(words, folder, ENV)
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("pictures")
     write_models(folder)
-    done = kingyo(folder, "evolve", "run.yaml", "--run", "run")
-    assert done.returncode == 0, done.stderr
+    world = World(folder=folder)
+    done = world.ok("evolve", "run.yaml", "--run", "run")
     assert "Loading" not in done.stderr and "it/s" not in done.stderr
-    return folder
+    return world
 
 
 @pytest.mark.slow
-def test_pictures_of_test_are_stored_and_those_of_the_search_are_not(finished: Path) -> None:
-    with RunStore.read(finished / "run") as store:
+def test_pictures_of_test_are_stored_and_those_of_the_search_are_not(finished: World) -> None:
+    with RunStore.read(finished.folder / "run") as store:
         for trial in store.trials("main"):
             fit, test = store.evaluation(trial.id, "fit"), store.evaluation(trial.id, "test")
             assert fit is None or all(each.media is None for each in fit.scores)
@@ -71,70 +66,66 @@ def test_pictures_of_test_are_stored_and_those_of_the_search_are_not(finished: P
 
 
 @pytest.mark.slow
-def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finished: Path) -> None:
-    with RunStore.read(finished / "run") as store:
+def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finished: World) -> None:
+    with RunStore.read(finished.folder / "run") as store:
         (trial,) = [each for each in store.trials("main") if store.evaluation(each.id, "test")]
         evaluation, items = store.evaluation(trial.id, "test"), store.items()["test"]
         pictures = {each.item: each.media.path for each in evaluation.scores}
         rows = [{"prompt": i.prompt, "seed": i.seed, "file": str(pictures[i.id])} for i in items]
-    (finished / "pictures.json").write_text(json.dumps(rows))
-    done = kingyo(finished, "export", "run", "out", "--trial", str(trial.asked.number))
-    assert done.returncode == 0, done.stderr
+    (finished.folder / "pictures.json").write_text(json.dumps(rows))
+    finished.ok("export", "run", "out", "--trial", str(trial.asked.number))
     plain = subprocess.run(
-        [sys.executable, "-c", PLAINLY], check=False, cwd=finished, env=ENV, capture_output=True, text=True
+        [sys.executable, "-c", PLAINLY], check=False, cwd=finished.folder, capture_output=True, text=True
     )
     assert plain.returncode == 0, plain.stderr
     assert json.loads(plain.stdout.splitlines()[-1]) == {"n": 5, "differing": 0}
     item, again = rows[0], ("--seed", str(rows[0]["seed"]), "-o", "drawn.png")
-    assert kingyo(finished, "draw", "out", item["prompt"], *again).returncode == 0
+    assert finished.run("draw", "out", item["prompt"], *again).returncode == 0
     drawn, stored = (
-        np.asarray(Image.open(each), dtype=int) for each in (finished / "drawn.png", item["file"])
+        np.asarray(Image.open(each), dtype=int) for each in (finished.folder / "drawn.png", item["file"])
     )
     assert abs(drawn - stored).max() <= 1  # alone, and in a batch
-    card = (finished / "out" / "README.md").read_text()
+    card = (finished.folder / "out" / "README.md").read_text()
     assert "pipeline_tag: text-to-image" in card and "![](images/1-1.png)" in card
-    assert (finished / "out" / "images" / "1-1.png").read_bytes().startswith(b"\x89PNG")
-    index = json.loads((finished / "out" / "model_index.json").read_text())
+    assert (finished.folder / "out" / "images" / "1-1.png").read_bytes().startswith(b"\x89PNG")
+    index = json.loads((finished.folder / "out" / "model_index.json").read_text())
     assert index["scheduler"] == ["diffusers", "EulerAncestralDiscreteScheduler"]
 
 
-def test_the_report_shows_a_contact_sheet(finished: Path) -> None:
+def test_the_report_shows_a_contact_sheet(finished: World) -> None:
     pytest.importorskip("vl_convert")
-    done = kingyo(finished, "report", "run")
-    assert done.returncode == 0, done.stderr
-    page = (finished / "run" / "report.html").read_text()
+    finished.ok("report", "run")
+    page = (finished.folder / "run" / "report.html").read_text()
     sheet = page.partition('<section id="sheet">')[2].partition("<details>")[0]
     assert sheet.count("<img ") == 5 * 5 + 1  # bred, base, two parents, uniform; and the enlarged one
     assert "drawn by uniform" in sheet and "seed " in sheet
 
 
-def test_draw_writes_pictures(finished: Path) -> None:
+def test_draw_writes_pictures(finished: World) -> None:
     small = ("--steps", "2", "--height", "32", "--width", "32")
-    done = kingyo(finished, "draw", "base", "a cat", *small, "-n", "2")
-    assert done.returncode == 0, done.stderr
-    assert (finished / "out-0.png").read_bytes() != (finished / "out-1.png").read_bytes()
+    done = finished.ok("draw", "base", "a cat", *small, "-n", "2")
+    assert (finished.folder / "out-0.png").read_bytes() != (finished.folder / "out-1.png").read_bytes()
     again = ("--seed", "1", "-o", "again.png", "--json")
-    done = kingyo(finished, "draw", "base/unet", "a cat", *small, *again)
+    done = finished.run("draw", "base/unet", "a cat", *small, *again)
     assert json.loads(done.stdout)["pictures"] == [{"file": "again.png", "seed": 1}]
-    assert (finished / "again.png").read_bytes() == (finished / "out-1.png").read_bytes()
+    assert (finished.folder / "again.png").read_bytes() == (finished.folder / "out-1.png").read_bytes()
 
 
 @pytest.mark.slow
-def test_draw_takes_float32_on_a_cpu_and_the_dtype_of_the_run_for_an_exported_model(finished: Path) -> None:
+def test_draw_takes_float32_on_a_cpu_and_the_dtype_of_the_run_for_an_exported_model(finished: World) -> None:
     from diffusers import DiffusionPipeline
 
-    half = DiffusionPipeline.from_pretrained(finished / "base").to(torch.float16)
-    half.save_pretrained(finished / "half")
-    shutil.copytree(finished / "half", finished / "scored")
-    (finished / "scored/task.yaml").write_text(yaml.safe_dump(TASK))
+    half = DiffusionPipeline.from_pretrained(finished.folder / "base").to(torch.float16)
+    half.save_pretrained(finished.folder / "half")
+    shutil.copytree(finished.folder / "half", finished.folder / "scored")
+    (finished.folder / "scored/task.yaml").write_text(yaml.safe_dump(TASK))
 
     def pixels(model: str, *options: str) -> bytes:
         words = ("a cat", "--steps", "2", "--height", "32", "--width", "32", "-o", "dtype.png", *options)
-        done = kingyo(finished, "draw", model, *words)
-        assert done.returncode == 0, done.stderr
-        return (finished / "dtype.png").read_bytes()
+        finished.ok("draw", model, *words)
+        return (finished.folder / "dtype.png").read_bytes()
 
-    (finished / "task.yaml").write_text("the task of another model")
+    (finished.folder / "task.yaml").write_text("the task of another model")
     float32, float16 = (pixels("half", "--dtype", each) for each in ("float32", "float16"))
     assert float32 != float16
     assert pixels("half") == float32
@@ -142,33 +133,30 @@ def test_draw_takes_float32_on_a_cpu_and_the_dtype_of_the_run_for_an_exported_mo
     assert pixels("scored/unet") != pixels("scored", "--dtype", "float32")
 
 
-def test_draw_says_that_a_task_of_another_kind_sets_nothing(finished: Path) -> None:
-    other = finished / "other"
-    shutil.copytree(finished / "base", other)
+def test_draw_says_that_a_task_of_another_kind_sets_nothing(finished: World) -> None:
+    other = finished.folder / "other"
+    shutil.copytree(finished.folder / "base", other)
     words = ("a cat", "--steps", "1", "--height", "32", "--width", "32", "-o", "other.png")
     (other / "task.yaml").write_text("{kind: generate, data: rows.jsonl, grader: exact}")
-    done = kingyo(finished, "draw", "other", *words)
+    done = finished.run("draw", "other", *words)
     assert done.returncode == 0 and done.stderr == (
         "Note: other/task.yaml has no task of kind draw, so its settings are not used.\n"
     )
     for task in ("{kind: nonsense, data: rows.jsonl}", "{kind: draw, data: rows.jsonl}", "text"):
         (other / "task.yaml").write_text(task)
-        done = kingyo(finished, "draw", "other", *words)
+        done = finished.run("draw", "other", *words)
         assert done.returncode == 1 and done.stderr.startswith("Error: other/task.yaml: "), task
 
 
-def test_evaluate_writes_pictures_beside_the_answers(finished: Path) -> None:
-    done = kingyo(
-        finished, "evaluate", "a", "run", "--answers", "answers.jsonl", "--batch-size", "3", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (finished / "answers.jsonl").read_text().splitlines()]
+def test_evaluate_writes_pictures_beside_the_answers(finished: World) -> None:
+    done = finished.ok("evaluate", "a", "run", "--answers", "answers.jsonl", "--batch-size", "3", "--json")
+    rows = [json.loads(line) for line in (finished.folder / "answers.jsonl").read_text().splitlines()]
     assert json.loads(done.stdout)["n"] == len(rows) == 5
-    with RunStore.read(finished / "run") as store:
+    with RunStore.read(finished.folder / "run") as store:
         (parent,) = [each for each in store.trials("baselines") if each.name == "a"]
         stored = {each.item: each.media.name for each in store.evaluation(parent.id, "test").scores}
     assert {row["id"]: row["picture"] for row in rows} == {id: f"media/{name}" for id, name in stored.items()}
-    assert all((finished / row["picture"]).read_bytes().startswith(b"\x89PNG") for row in rows)
+    assert all((finished.folder / row["picture"]).read_bytes().startswith(b"\x89PNG") for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -182,14 +170,14 @@ def test_evaluate_writes_pictures_beside_the_answers(finished: Path) -> None:
         (("draw", "base", "a cat", "--dtype", "half"), "'half'"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_error(finished: Path, words: tuple[str, ...], received: str) -> None:
-    before = (finished / "run.yaml").read_bytes()
-    done = kingyo(finished, *words)
+def test_what_cannot_be_drawn_is_one_error(finished: World, words: tuple[str, ...], received: str) -> None:
+    before = (finished.folder / "run.yaml").read_bytes()
+    done = finished.run(*words)
     assert done.returncode == 1 and received in done.stderr and "Traceback" not in done.stderr
-    assert (finished / "run.yaml").read_bytes() == before
+    assert (finished.folder / "run.yaml").read_bytes() == before
 
 
-def test_init_writes_a_run_that_draws(finished: Path) -> None:
+def test_init_writes_a_run_that_draws(finished: World) -> None:
     words = (
         "init",
         "new.yaml",
@@ -202,28 +190,26 @@ def test_init_writes_a_run_that_draws(finished: Path) -> None:
         "--task",
         "prompts.jsonl",
     )
-    done = kingyo(finished, *words, "--grader", "classifier")
+    done = finished.run(*words, "--grader", "classifier")
     assert done.returncode == 1 and "grader.classifier" in done.stderr
-    assert not (finished / "new.yaml").exists()
-    done = kingyo(finished, *words, "--grader", "{classifier: {model: judge, label: motif}}")
-    assert done.returncode == 0, done.stderr
-    task = yaml.safe_load((finished / "new.yaml").read_text())["task"]
+    assert not (finished.folder / "new.yaml").exists()
+    done = finished.ok(*words, "--grader", "{classifier: {model: judge, label: motif}}")
+    task = yaml.safe_load((finished.folder / "new.yaml").read_text())["task"]
     assert task.items() >= {"kind": "draw", "prompt": "{prompt}", "seed": "seed", "steps": 20}.items()
     assert not {"chat", "max_new_tokens", "answer"} & task.keys()
-    done = kingyo(finished, "evolve", "new.yaml", "--dry-run")
-    assert done.returncode == 0, done.stderr
+    done = finished.ok("evolve", "new.yaml", "--dry-run")
 
 
-def test_a_long_prompt_is_cut_with_one_note(finished: Path) -> None:
-    done = kingyo(finished, "draw", "base", "cat " * 500, "--steps", "1", "-o", "long.png")
+def test_a_long_prompt_is_cut_with_one_note(finished: World) -> None:
+    done = finished.run("draw", "base", "cat " * 500, "--steps", "1", "-o", "long.png")
     assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and "at most 77 tokens" in done.stderr
 
 
-def test_a_long_prompt_ends_a_run_before_it_starts(finished: Path, tmp_path: Path) -> None:
+def test_a_long_prompt_ends_a_run_before_it_starts(finished: World, tmp_path: Path) -> None:
     rows = [{"prompt": "cat " * 90, "motif": "cat", "seed": 0}]
-    text = (finished / "prompts.jsonl").read_text() + json.dumps(rows[0]) + "\n"
-    (finished / "long.jsonl").write_text(text)
+    text = (finished.folder / "prompts.jsonl").read_text() + json.dumps(rows[0]) + "\n"
+    (finished.folder / "long.jsonl").write_text(text)
     task = {**TASK, "data": "long.jsonl", "splits": {"fit": 5, "validation": 3, "test": 5}}
-    (finished / "long.yaml").write_text(yaml.safe_dump({**CONFIG, "task": task}))
-    done = kingyo(finished, "evolve", "long.yaml", "--run", "long", "--dry-run")
+    (finished.folder / "long.yaml").write_text(yaml.safe_dump({**CONFIG, "task": task}))
+    done = finished.run("evolve", "long.yaml", "--run", "long", "--dry-run")
     assert done.returncode == 1 and "at most 77 tokens" in done.stderr and "truncate: true" in done.stderr

@@ -14,9 +14,9 @@ from tests.tiny_judges import clip
 
 
 @pytest.fixture
-def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+def command(tmp_path: Path) -> Command:
     drawn_run(tmp_path / "run")
-    return Command(tmp_path, capsys, monkeypatch)
+    return Command(tmp_path)
 
 
 def test_show_and_report_have_choices_only_if_there_are_any(command: Command) -> None:
@@ -55,11 +55,9 @@ def test_bad_input_is_one_clear_error(command: Command, arguments: tuple[str, ..
     assert done.err.removeprefix("Error: ").startswith(f"{argument}: expected ")
 
 
-def test_test_pictures_wait_for_the_end_of_the_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_test_pictures_wait_for_the_end_of_the_run(tmp_path: Path) -> None:
     drawn_run(tmp_path / "run", status="running")
-    done = Command(tmp_path, capsys, monkeypatch)("rate", "run", "--split", "test")
+    done = Command(tmp_path)("rate", "run", "--split", "test")
     assert done.code == 1 and done.err.startswith("Error: --split test: expected a finished run")
 
 

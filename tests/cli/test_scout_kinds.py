@@ -85,13 +85,6 @@ def test_a_frame_that_is_not_chosen(sight: Path) -> None:
     assert frames(sight) == {str(SIGHT / "multi")}
 
 
-def test_a_frame_must_see_and_be_a_candidate(sight: Path) -> None:
-    for name, words in (("ja", "Name a model that sees"), ("eyes", "a known name")):
-        arguments = ("scout", *MODELS_THAT_SEE, "--task", "task.yaml", "--out", "out", "--frame", name)
-        done = run_forked(arguments, sight, os.environ)
-        assert done.returncode == 1 and words in done.stderr, done.stderr
-
-
 def test_a_frame_is_named_as_the_tables_do_and_must_have_an_effect(sight: Path) -> None:
     """Of models that see, the base and candidates by reference; of language models, none."""
     task = ["--task", "task.yaml", "--out", "out", "--dry-run", "--frame"]

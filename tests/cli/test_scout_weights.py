@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.cli.conftest import World, command
+from tests.cli.conftest import World, stopped
 from tests.scout.shelves import write_card
 
 
@@ -57,11 +56,8 @@ def test_json_of_the_weights(shelf: World) -> None:
     (group,) = found["groups"]
     assert [each["finding"] for each in group["structure"]["members"]] == [None, None, "a re-upload of a"]
     assert set(group["structure"]["members"][0]["layers"]) >= {"embedding", "block.0", "head"}
-    assert [each["models"] for each in group["structure"]["pairs"]] == [
-        ["a", "b"],
-        ["a", "copy"],
-        ["b", "copy"],
-    ]
+    pairs = [each["models"] for each in group["structure"]["pairs"]]
+    assert pairs == [["a", "b"], ["a", "copy"], ["b", "copy"]]
     assert group["structure"]["measured_share"] == 1
     assert (shelf.folder / "runs" / "scout" / "evidence.db").is_file()
 
@@ -80,19 +76,10 @@ def test_ctrl_c_keeps_what_was_measured(shelf: World) -> None:
         shutil.copytree(shelf.folder / "a", shelf.folder / "many" / f"{i:03}", copy_function=os.link)
     where = ("scout", "many", "--base", "base", "--weights", "--out", "found")
     log = shelf.folder / "found" / "evidence.db-wal"
-    child = subprocess.Popen(
-        command(*where),
-        cwd=shelf.folder,
-        env=os.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    code, errors = stopped(
+        shelf.folder, *where, when=lambda: log.is_file() and log.stat().st_size > 500_000, sent=signal.SIGINT
     )
-    while child.poll() is None and not (log.is_file() and log.stat().st_size > 500_000):
-        pass
-    child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == 130 and "Traceback" not in errors, errors
-    assert "what was measured is in found. Continue with the same command." in " ".join(errors.split())
+    assert code == 130 and "Traceback" not in errors, errors
+    assert "Rerun the command to continue; found keeps what was measured." in " ".join(errors.split())
     done = shelf.ok(*where)
     assert "a re-upload of many/000" in done.stdout

@@ -10,7 +10,6 @@ import pytest
 
 from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
-from tests.slow import slow
 
 
 def test_seeds_are_run_once_and_their_spread_is_reported(world: World) -> None:
@@ -56,16 +55,8 @@ def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World
     assert summary["export"]["command"] == f"kingyo export many/seed-{best} OUT{named}"
     assert summary["export"]["validation"] == runs[best]["winner"]["validation"]
     output = world.run("show", "many").stdout
-    assert "160 scores of baselines were copied" in output
-    *_, missing, export, flatters = output.splitlines()
-    loop = 'for run in many/seed-*; do kingyo control "$run" random; done'
-    assert missing == summary["not_compared"]
-    assert missing == (
-        "Not all winners were compared with a random or grid search of equal cost. "
-        f"To do so: {loop} (or grid)"
-    )
-    assert f"seed {best}: kingyo export many/seed-{best} OUT{named}" in export
-    assert "the best of 2" in flatters
+    assert "160 scores of baselines were copied" in output and "the best of 2" in output
+    assert summary["not_compared"] in output and summary["export"]["command"] in output
     world.ok(*shlex.split(summary["export"]["command"].removeprefix("kingyo ")))
 
 
@@ -80,24 +71,17 @@ def test_an_interrupted_run_prints_the_command_to_continue(world: World) -> None
     assert "for run in 'runs/my seeds'/seed-*; do kingyo control \"$run\" random; done" in done.stdout
 
 
-@pytest.mark.parametrize("file", ["run.yaml", *slow("grade.py")])
-def test_runs_that_differ_in_more_than_the_seed_are_not_put_together(world: World, file: str) -> None:
+def test_runs_that_differ_in_more_than_the_seed_are_not_put_together(world: World) -> None:
     changes = {"budget": {"candidates": 2}, "controls": {"random": False, "grid": False}}
     config = world.config(**changes)
     world.ok("evolve", config, "--run", "many", "--seeds", "1")
-    path = world.folder / file
-    path.write_text(path.read_text().replace("{", "{ ").replace("7.5", "7.25").replace("3 +", "4 +"))
-    if file == "run.yaml":
-        world.config(**changes, finalists=2)
+    world.config(**changes, finalists=2)
     done = world.fails("evolve", config, "--run", "many", "--seeds", "2")
-    expected = {"grade.py": "grade.py: expected what the run's scores were made with"}.get(
-        file, "expected a run that differs"
-    )
-    assert f"many/seed-1: {expected}" in done.stderr
+    assert "many/seed-1: expected a run that differs" in done.stderr
     assert not (world.folder / "many" / "seed-2").exists()
     world.config(**changes, workers=1)
     done = world.run("evolve", config, "--run", "many", "--seeds", "1")
-    assert done.returncode == 0, "seed 1 is of this run.yaml" if file != "run.yaml" else done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_is_no_folder_for_runs(finished: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -69,18 +68,6 @@ def test_show_has_each_task_the_mean_and_the_front(bred: World) -> None:
     assert front["knee"] in [point["trial"] for point in front["points"]]
     text = bred.run("show", "runs/small").stdout
     assert f"trial {front['knee']} (knee" in text and "closeness" in text
-
-
-def test_the_report_shows_the_front(bred: World) -> None:
-    pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
-    bred.ok("report", "runs/small")
-    page = (bred.folder / "runs" / "small" / "report.html").read_text("utf-8")
-    front = bred.show("runs/small")["front"]
-    assert isinstance(front, dict)
-    for figure in ("front-0-1", "front-0-2", "front-1-2"):
-        assert f'data-chart="{figure}"' in page
-    for point in front["points"]:
-        assert re.search(rf">trial {point['trial']}( \([a-z, ]+\))?<", page)
 
 
 def test_any_point_of_the_front_is_exported_and_scored_again(bred: World) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,8 @@ from transformers import AutoModelForCausalLM
 
 import kingyo
 from kingyo.core.io.extras import install_command
-from tests.cli.conftest import World, evaluations
-from tests.cli.forked import forked, run_forked
+from tests.cli.conftest import World, evaluations, stopped
+from tests.cli.forked import run_without
 from tests.cli.training_runs import EASY, OFF, SPLITS, easy
 
 GRADERS = """
@@ -36,14 +33,6 @@ def broken(answer, item):
     raise RuntimeError("no idea")
 """
 """`other` asks for what the easy task unlearns: its answer is always 7."""
-WITHOUT_PEFT = """
-import sys
-
-sys.modules["peft"] = None
-from kingyo.__main__ import process
-
-process()
-"""
 BRED, TUNED, PARENT = "main", "tuned", "tuned_parent"
 OTHER = {"data": "other.jsonl", "chat": False, "max_new_tokens": 3}
 
@@ -181,13 +170,6 @@ def test_python_does_what_the_command_does(done: World, copied: World) -> None:
     assert kingyo.summarize(kingyo.tune(run)).tuning == tuning, "it is tuned once"
 
 
-@pytest.mark.parametrize("options", [{"limit": 3}, {"limit": -1, "keep": "items.jsonl"}])
-def test_wrong_options_in_python_are_one_error(bred: World, options: dict[str, Any]) -> None:
-    with pytest.raises(kingyo.KingyoError, match="limit"):
-        kingyo.tune(bred.folder / "runs" / "small", **options)
-    assert bred.show("runs/small")["status"] == "finished"
-
-
 def test_the_bred_model_wins_a_tie(world: World) -> None:
     (world.folder / "graders.py").write_text(GRADERS)
     sizes = {"fit": 4, "validation": 4, "test": 4}
@@ -237,7 +219,6 @@ def test_items_to_keep_may_be_plain_data(copied: World) -> None:
     ("arguments", "named"),
     [
         (("--limit", "3"), "keep beside limit"),
-        (("--keep", "gone.yaml"), "tune.keep"),
         (("--keep", "empty.jsonl"), "tune.keep: data: "),
         (("--keep", "items.jsonl"), "items.jsonl, with 24 items of them"),
     ],
@@ -268,10 +249,7 @@ def test_a_grader_of_items_to_keep_that_fails_costs_no_training(copied: World) -
 
 
 def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) -> None:
-    script = bred.folder / "hidden.py"
-    script.write_text(WITHOUT_PEFT)
-    environment = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
-    failed = run_forked(["tune", "runs/small"], bred.folder, environment, script)
+    failed = run_without(["peft"], bred.folder, "tune", "runs/small")
     assert failed.returncode == 1 and install_command("lora") in failed.stderr
 
 
@@ -280,8 +258,6 @@ def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) ->
     [
         ({"space": "dataflow", "merge": None, "search": None}, "space: dataflow"),
         ({"objectives": ["easy", "closeness"], "search": None}, "closeness"),
-        ({"tune": {"limit": 3}}, "keep beside limit"),
-        ({"tune": {"keep": "gone.jsonl"}}, "gone.jsonl"),
     ],
 )
 def test_untunable_settings_are_one_error_before_the_run(
@@ -301,39 +277,23 @@ def test_a_run_without_right_answers_is_one_error(world: World) -> None:
     assert world.show("runs/small")["status"] == "finished"
 
 
-def stopped(
-    world: World, when: Callable[[Path], bool], sent: signal.Signals = signal.SIGKILL
-) -> tuple[int | None, str]:
-    """Signal `tune` when the run is in a state; return its exit code and errors."""
-    run, environment = world.folder / "runs" / "small", {**os.environ, "OMP_NUM_THREADS": "1"}
-    with forked(["tune", "runs/small"], world.folder, environment) as (process, (_, errors)):
-        deadline = time.monotonic() + 120
-        while not when(run):
-            assert process.exitcode is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline
-        assert process.pid is not None, "it runs"
-        os.kill(process.pid, sent)
-        process.join(60)
-        return process.exitcode, errors.read_text("utf-8")
-
-
 @pytest.mark.slow
 def test_a_tuning_that_is_killed_anywhere_ends_with_the_same_model(done: World, copied: World) -> None:
-    before = evaluations(copied.folder / "runs" / "small")
-    moments: list[Callable[[Path], bool]] = [
-        lambda run: (run / "tuned").exists(),
-        lambda run: (run / "tuned" / "bred" / "config.json").exists(),
-        lambda run: (run / "tuned" / "1").exists(),
-        lambda run: (run / "tuned" / "2").exists(),
-        lambda run: evaluations(run) > before + 1,
-        lambda run: (run / "tuned_parent" / "1").exists(),
-        lambda run: evaluations(run) > before + 6,
+    run = copied.folder / "runs" / "small"
+    before = evaluations(run)
+    moments: list[Callable[[], bool]] = [
+        (run / "tuned").exists,
+        (run / "tuned" / "bred" / "config.json").exists,
+        (run / "tuned" / "1").exists,
+        (run / "tuned" / "2").exists,
+        lambda: evaluations(run) > before + 1,
+        (run / "tuned_parent" / "1").exists,
+        lambda: evaluations(run) > before + 6,
     ]
     for moment in moments:
-        assert stopped(copied, moment)[0] == -signal.SIGKILL
-    shown: subprocess.CompletedProcess[str] = copied.run("tune", "runs/small")
-    assert shown.returncode == 0, shown.stderr
-    runs = [world.folder / "runs" / "small" for world in (done, copied)]
+        assert stopped(copied.folder, "tune", "runs/small", when=moment)[0] == -signal.SIGKILL
+    copied.ok("tune", "runs/small")
+    runs = [done.folder / "runs" / "small", run]
     assert digests(runs[0]) == digests(runs[1])
     assert tuned(runs[0]) == tuned(runs[1])
     assert evaluations(runs[0]) == evaluations(runs[1]), "nothing was scored twice"

@@ -53,7 +53,7 @@ def real_shapes(folder: Path) -> Generator[Hub]:
         parts = ("text_encoder", "vae", "scheduler", "unet")  # as the index of SDXL, without the rest
         index = {
             "_class_name": "StableDiffusionXLPipeline",
-            **dict.fromkeys(parts, ["diffusers", "UNet2DConditionModel"]),
+            **{part: ["diffusers", "UNet2DConditionModel"] for part in parts},
         }
         (folder / name / "model_index.json").write_text(json.dumps(index))
     lightning(folder / LIGHTNING)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -13,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 pytest.importorskip("datasets", reason="needs the extra `datasets`")
 pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Pillow
 
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+from tests.examples.runs import ROOT, run
+
 QA = {"question": Value("string"), "answer": Value("string"), "qa_id": Value("int64")}
 
 
@@ -87,18 +82,6 @@ def _write(folder: Path, split: str, rows: Sequence[Mapping[str, Any]], features
     return folder
 
 
-def run(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder."""
-    return subprocess.run(
-        words,
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "110", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def prepare(script: str, folder: Path, /, **options: str | Path | int) -> Path:
     """Run the script of an example; return the folder that it wrote, named as the example."""
     example = str(options.get("example", script))
@@ -108,22 +91,3 @@ def prepare(script: str, folder: Path, /, **options: str | Path | int) -> Path:
     done = run(words, folder, {"HF_HOME": str(folder / "datasets"), "HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0, done.stderr
     return folder / example
-
-
-def commands(example: str) -> list[list[str]]:
-    """Return the commands in the README of an example."""
-    text = (ROOT / "examples" / example / "README.md").read_text(encoding="utf-8")
-    lines = "".join(BLOCK.findall(text)).splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.strip()]
-
-
-def make_small(config: Path, prompt: str) -> None:
-    """Let a run fit on a processor: a short prompt, short answers and few candidates."""
-    data = yaml.safe_load(config.read_text(encoding="utf-8"))
-    short = {"max_new_tokens": 4, "prompt": prompt}
-    if "task" in data:
-        data["task"] |= short
-        data |= {"budget": {"candidates": 20}, "device": "cpu", "finalists": 2}
-    else:
-        data |= short
-    config.write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
-import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.cli.conftest import command
+from tests.examples.runs import ROOT, dry_run, make_small, run, run_readme
 from tests.hub import Hub, serve
 from tests.models_on_disk import fine_tuned, llama
 from tests.published_headers import mistral, n_bytes
 
-ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "evollm-jp"
 BASE, SHISA = "mistralai/Mistral-7B-v0.1", "augmxnt/shisa-gamma-7b-v1"
 WIZARD, ABEL = "WizardLMTeam/WizardMath-7B-V1.1", "GAIR/Abel-7B-002"
-BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +45,6 @@ def questions(folder: Path, n_bred: int = 1069, n_tested: int = 250) -> tuple[Pa
     return files[0], files[1]
 
 
-def run(words: list[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words,
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "110", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def prepared(folder: Path, *more: str, n_bred: int = 1069, n_tested: int = 250) -> Path:
     bred, tested = questions(folder, n_bred, n_tested)
     words = [sys.executable, str(EXAMPLE / "prepare.py"), "--out", "evollm-jp"]
@@ -73,10 +56,7 @@ def prepared(folder: Path, *more: str, n_bred: int = 1069, n_tested: int = 250) 
 @pytest.mark.slow
 def test_the_run_of_the_paper_fits_together(hub: Hub, tmp_path: Path) -> None:
     config = prepared(tmp_path)
-    env = hub.environment(tmp_path / "home")
-    done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary = json.loads(done.stdout)
+    summary = dry_run(hub, tmp_path, "evolve", config)
     assert summary["items"] == {"fit": 869, "validation": 200, "test": 250, "duplicates": 0, "unused": 0}
     search = summary["search"]
     assert (search["strategy"], search["methods"], search["population"]) == ("cma-es", ["dare_ties"], 9)
@@ -100,10 +80,7 @@ def test_the_run_of_the_paper_fits_together(hub: Hub, tmp_path: Path) -> None:
 def test_without_resize_the_vocabularies_do_not_fit(hub: Hub, tmp_path: Path) -> None:
     config = prepared(tmp_path)
     config.write_text(re.sub(r"^  resize: .*\n", "", config.read_text(), flags=re.MULTILINE))
-    env = hub.environment(tmp_path / "home")
-    done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
-    assert done.returncode == 1
-    error = json.loads(done.stdout)["error"]
+    error = dry_run(hub, tmp_path, "evolve", config)["error"]
     assert "[32032, 4096]" in error["received"] and "resize" in error["remedy"]
 
 
@@ -120,23 +97,9 @@ def small_hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
 
 @pytest.mark.slow
 def test_commands_of_the_readme_run_in_order(small_hub: Hub, tmp_path: Path) -> None:
-    text = "".join(BLOCK.findall((EXAMPLE / "README.md").read_text(encoding="utf-8")))
-    expected = [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
-    programs = [words[:2] for words in expected]
-    assert ["python", "examples/evollm-jp/prepare.py"] in programs and ["kingyo", "evolve"] in programs
-    env = small_hub.environment(tmp_path / "home")
-    for words in expected:
-        if words[0] == "python":
-            _make_small(prepared(tmp_path, "--validation", "4", n_bred=12, n_tested=4))
-        elif words[0] == "kingyo":
-            done = run(command(*words[1:]), tmp_path, env)
-            assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+    def python() -> None:
+        config = prepared(tmp_path, "--validation", "4", n_bred=12, n_tested=4)
+        make_small(config, "{question} Q: 1 + 2 = A:")
+
+    run_readme("evollm-jp", small_hub, tmp_path, python=python)
     assert (tmp_path / "evollm-jp" / "model" / "model.safetensors").is_file()
-
-
-def _make_small(config: Path) -> None:
-    """The same run on a processor, with a smaller budget."""
-    data = yaml.safe_load(config.read_text(encoding="utf-8"))
-    data["task"] |= {"max_new_tokens": 4, "prompt": "{question} Q: 1 + 2 = A:"}
-    data |= {"budget": {"candidates": 9}, "device": "cpu", "finalists": 2}
-    config.write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from kingyo.merging.recipe import Recipe, load_recipe, look_up
-from tests.cli.conftest import command
 from tests.examples.evosdxl import DPO, JAPANESE, JUGGERNAUT, prepared, real_shapes
-from tests.examples.evovlm_jp import ROOT, run
+from tests.examples.runs import ROOT, dry_run
 from tests.published_headers import sdxl_shapes
 
 CONV = {"sdxl": 0.15928833971605916, DPO: 0.1032449268871776, JUGGERNAUT: 0.6503217149752791}
@@ -83,12 +81,10 @@ def test_runs_and_recipes_fit_together(
         config.read_text().replace("{clip: google/siglip-base-patch16-256-multilingual}", "any.py:Any")
     )
     with real_shapes(tmp_path / "hub") as hub:
-        env = hub.environment(tmp_path / "home")
-        done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
-        assert done.returncode == 0, done.stdout + done.stderr
-        merged = run(command("merge", folder / "recipe.yaml", "out", "--dry-run", "--json"), tmp_path, env)
-        assert merged.returncode == 0, merged.stdout + merged.stderr
-    summary = json.loads(done.stdout)
+        summary = dry_run(hub, tmp_path, "evolve", config)
+        merged = dry_run(hub, tmp_path, "merge", folder / "recipe.yaml", "out")
+    assert "error" not in merged, merged
+    assert "error" not in summary, summary
     assert tuple(summary["items"][split] for split in ("fit", "validation", "test")) == items
     assert {gene["name"] for gene in summary["search"]["genes"]} == genes
     assert summary["search"]["strategy"] == "cma-es"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import command
-from tests.examples.evovlm_jp import commands, make_small, prepare, run, scenes, wild
+from tests.examples.evovlm_jp import prepare, scenes, wild
+from tests.examples.runs import dry_run, make_small, run_readme
 from tests.hub import Hub, serve
 from tests.models.vision_families import build, build_text
 from tests.published_headers import llava_next, llava_next_shapes, mistral
@@ -48,10 +47,7 @@ def test_the_run_of_the_paper_fits_together(tmp_path: Path) -> None:
     folder = prepared(tmp_path, 9, 4, 1, 3)
     check_data(folder)
     with serve(tmp_path / "hub") as hub:
-        env = hub.environment(tmp_path / "home")
-        done = run(command("evolve", folder / "run.yaml", "--dry-run", "--json"), tmp_path, env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary = json.loads(done.stdout)
+        summary = dry_run(hub, tmp_path, "evolve", folder / "run.yaml")
     assert summary["items"] == {"fit": 6, "validation": 3, "test": 4, "duplicates": 0, "unused": 0}
     search = summary["search"]
     assert (search["strategy"], search["methods"], search["population"]) == ("cma-es", ["dare_ties"], 18)
@@ -80,15 +76,10 @@ def small_hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
 
 @pytest.mark.slow
 def test_commands_of_the_readme_run_in_order(small_hub: Hub, tmp_path: Path) -> None:
-    expected = commands("evovlm-jp")
-    programs = [words[:2] for words in expected]
-    assert ["python", "examples/evovlm-jp/prepare.py"] in programs and ["kingyo", "evaluate"] in programs
-    for words in expected:
-        if words[0] == "python":
-            folder = prepared(tmp_path, 12, 4, 8, 4)
-            for name in ("run.yaml", "wild.yaml"):
-                make_small(folder / name, "<image>\n{question}")
-        elif words[0] == "kingyo":
-            done = run(command(*words[1:]), tmp_path, small_hub.environment(tmp_path / "home"))
-            assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+    def python() -> None:
+        folder = prepared(tmp_path, 12, 4, 8, 4)
+        for name in ("run.yaml", "wild.yaml"):
+            make_small(folder / name, "<image>\n{question}")
+
+    run_readme("evovlm-jp", small_hub, tmp_path, python=python)
     assert (tmp_path / "evovlm-jp" / "model" / "preprocessor_config.json").is_file()

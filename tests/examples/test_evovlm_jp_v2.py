@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Generator
 from pathlib import Path
@@ -13,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import kingyo
-from tests.cli.conftest import command
-from tests.examples.evovlm_jp import commands, make_small, prepare, run, scenes, several
+from tests.examples.evovlm_jp import prepare, scenes, several
+from tests.examples.runs import dry_run, make_small, run_readme
 from tests.hub import Hub, serve
 from tests.models.vision_families import build, build_text
 from tests.published_headers import bunny, llama_3, mantis
@@ -45,10 +44,7 @@ def test_the_models_fit_together(tmp_path: Path) -> None:
     shown = {name for row in rows if row["split"] == "fit" for name in row["images"]}
     assert not shown.intersection(name for row in rows if row["split"] != "fit" for name in row["images"])
     with serve(tmp_path / "hub") as hub:
-        env = hub.environment(tmp_path / "home")
-        done = run(command("evolve", folder / "run.yaml", "--dry-run", "--json"), tmp_path, env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary = json.loads(done.stdout)
+        summary = dry_run(hub, tmp_path, "evolve", folder / "run.yaml")
     assert summary["items"] == {"fit": 6, "validation": 3, "test": 4, "duplicates": 0, "unused": 0}
     search = summary["search"]
     assert (search["strategy"], search["methods"], search["population"]) == ("cma-es", ["dare_ties"], 19)
@@ -75,20 +71,16 @@ def small_hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
 
 @pytest.mark.slow
 def test_commands_of_the_readme_run_in_order(small_hub: Hub, tmp_path: Path) -> None:
-    expected = commands(EXAMPLE)
-    assert ["hf", "download"] in [words[:2] for words in expected]
-    for words in expected:
-        if words[0] == "hf":
-            build("llava", tmp_path / EXAMPLE / "mantis")
-        elif words[0] == "python":
-            kept = (tmp_path / EXAMPLE / "mantis" / "processor_config.json").read_text()
-            folder = prepared(tmp_path, 12, 4, 4)
-            (folder / "mantis" / "processor_config.json").write_text(kept)  # the tiny one sees by CLIP
-            (folder / "mantis" / "generation_config.json").unlink()
-            make_small(folder / "run.yaml", "{question}")
-        elif words[0] == "kingyo":
-            done = run(command(*words[1:]), tmp_path, small_hub.environment(tmp_path / "home"))
-            assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+    mantis = tmp_path / EXAMPLE / "mantis"
+
+    def python() -> None:
+        kept = (mantis / "processor_config.json").read_text()
+        folder = prepared(tmp_path, 12, 4, 4)
+        (mantis / "processor_config.json").write_text(kept)  # the tiny one sees by CLIP
+        (mantis / "generation_config.json").unlink()
+        make_small(folder / "run.yaml", "{question}")
+
+    run_readme(EXAMPLE, small_hub, tmp_path, hf=lambda: build("llava", mantis), python=python)
     assert (tmp_path / EXAMPLE / "model" / "preprocessor_config.json").is_file()
 
 

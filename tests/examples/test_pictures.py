@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import random
 import sys
 from collections.abc import Iterator
@@ -15,23 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.cli.forked import run_forked
+from tests.cli.conftest import World
 
 pytest.importorskip("diffusers", reason="needs the extra `draw`")
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo" / "pictures"
 EXAMPLES = ROOT / "examples" / "pictures"
-ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
 ITEMS = {"fit": 96, "validation": 128, "test": 480, "duplicates": 0, "unused": 0}
 USEFUL = ["ja", "fast"]
 USELESS = ["shuffle", "invert"]
-
-
-def kingyo(folder: Path, *arguments: str) -> str:
-    done = run_forked(arguments, folder, ENV)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -45,7 +38,7 @@ def kingyo(folder: Path, *arguments: str) -> str:
 )
 def test_the_models_fit_together(config: str, baselines: list[str], tmp_path: Path) -> None:
     file = str(EXAMPLES / f"{config}.yaml")
-    dry_run = json.loads(kingyo(tmp_path, "evolve", file, "--run", "run", "--dry-run", "--json"))
+    dry_run = World(folder=tmp_path).data("evolve", file, "--run", "run", "--dry-run")
     assert dry_run["items"] == ITEMS
     assert dry_run["baselines"] == [*baselines, "uniform"]
 
@@ -59,7 +52,7 @@ def test_a_dry_run_notes_what_of_a_lora_is_not_merged(tmp_path: Path) -> None:
     text = (EXAMPLES / "prints.yaml").read_text(encoding="utf-8").replace("../../zoo", f"{ROOT}/zoo")
     text = text.replace(f"unet+{ZOO}/ukiyoe", f"unet+{tmp_path}/lora")
     (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
-    notes = json.loads(kingyo(tmp_path, "evolve", "run.yaml", "--dry-run", "--json"))["notes"]
+    notes = World(folder=tmp_path).data("evolve", "run.yaml", "--dry-run")["notes"]
     assert any("also holds LoRAs of text_encoder, which are not merged" in note for note in notes)
 
 
@@ -111,7 +104,6 @@ def test_splits_share_no_caption_and_test_no_pair_of_motif_and_colour(task: str)
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["run", "prints"])
 def test_the_bred_model_draws_what_no_parent_does(config: str, tmp_path: Path) -> None:
-    kingyo(tmp_path, "evolve", str(EXAMPLES / f"{config}.yaml"), "--run", "run")
-    summary = json.loads(kingyo(tmp_path, "show", "run", "--json"))
+    summary = World(folder=tmp_path).data("evolve", EXAMPLES / f"{config}.yaml", "--run", "run")
     parents = [each["test"]["score"] for each in summary["baselines"].values()]
     assert summary["winner"]["test"]["score"] >= max(parents) + 0.25

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import random
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,22 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.cli.forked import run_forked
+from tests.cli.conftest import World
 
 pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
 
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo" / "sight"
 EXAMPLES = ROOT / "examples" / "sight"
-ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
 ITEMS = {"fit": 200, "validation": 150, "test": 500, "duplicates": 0, "unused": 0}
 TASKS = ("questions", "comparisons")
-
-
-def kingyo(folder: Path, *arguments: str) -> str:
-    done = run_forked(arguments, folder, ENV)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -40,7 +32,7 @@ def kingyo(folder: Path, *arguments: str) -> str:
 )
 def test_the_models_fit_together(config: str, frame: str, sources: list[str], tmp_path: Path) -> None:
     file = str(EXAMPLES / f"{config}.yaml")
-    dry_run = json.loads(kingyo(tmp_path, "evolve", file, "--run", "run", "--dry-run", "--json"))
+    dry_run = World(folder=tmp_path).data("evolve", file, "--run", "run", "--dry-run")
     assert dry_run["items"] == ITEMS
     assert dry_run["first_recipe"]["frame"].endswith(f"zoo/sight/{frame}")
     assert dry_run["baselines"] == ["base", *sources, "uniform"]
@@ -113,9 +105,9 @@ def test_a_plain_sum_compares_pictures_as_the_notes_say(tmp_path: Path) -> None:
         "dtype": "float32",
     }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
-    kingyo(tmp_path, "merge", "recipe.yaml", "merged")
-    compare = str(EXAMPLES / "compare.yaml")
-    score = json.loads(kingyo(tmp_path, "evaluate", "merged", compare, "--json"))["score"]
+    world = World(folder=tmp_path)
+    world.ok("merge", "recipe.yaml", "merged")
+    score = world.data("evaluate", "merged", EXAMPLES / "compare.yaml")["score"]
     assert score == pytest.approx(0.356, abs=0.02)
 
 
@@ -140,5 +132,4 @@ def _rows(task: str) -> Iterable[dict[str, Any]]:
 
 
 def _run(config: str, folder: Path) -> dict[str, Any]:
-    kingyo(folder, "evolve", str(EXAMPLES / f"{config}.yaml"), "--run", "run")
-    return json.loads(kingyo(folder, "show", "run", "--json"))
+    return World(folder=folder).data("evolve", EXAMPLES / f"{config}.yaml", "--run", "run")

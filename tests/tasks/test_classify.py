@@ -82,6 +82,15 @@ def test_an_unknown_class_is_an_error(
         task.score(Model(), every(task))
 
 
+def test_a_label_that_is_the_name_of_two_classes(tmp_path: Path) -> None:
+    class Twins(Model):
+        classes = ("cat", "cat", "dog")
+
+    task = album(tmp_path, ("cat",))
+    with pytest.raises(KingyoError, match=r"the name of 2 classes\. Use its index: 0 or 1"):
+        task.score(Twins(), every(task))
+
+
 def test_nan_logits_are_not_the_first_class(tmp_path: Path) -> None:
     class Broken(Model):
         def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:

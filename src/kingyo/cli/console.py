@@ -73,13 +73,11 @@ def print_text(console: Console, text: str, style: str | None = None) -> None:
 
 
 def print_lines(console: Console, *lines: object, style: str | None = None) -> None:
-    """Print each line as it is, see ``print_text``."""
     for line in lines:
         print_text(console, escape(str(line)), style)
 
 
 def model_cells(model: Checkpoint) -> tuple[str, str, str]:
-    """Return cells with the number of parameters, the dtypes and the size of a model."""
     dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
     size = sum(info.n_bytes for info in model.tensors.values())
     return count_text(model.n_parameters), ", ".join(dtypes), size_text(size)

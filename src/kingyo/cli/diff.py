@@ -113,7 +113,6 @@ def _cells(comparison: CheckpointComparison, sums: ComparisonSums) -> dict[str, 
 def _pair_cells(
     comparison: CheckpointComparison, sums: ComparisonSums, pairs: Sequence[tuple[int, int]]
 ) -> dict[str, str]:
-    """Return means over some pairs of models."""
 
     def mean(value: Callable[[int, int], float | None]) -> float | None:
         known = [each for each in (value(i, j) for i, j in pairs) if each is not None]

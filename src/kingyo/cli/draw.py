@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from kingyo.cli.options import Between, Positive, declared, unwritable
+from kingyo.cli.options import Between, Positive, declared, writing
 from kingyo.cli.output import echo, print_json
 from kingyo.core.io.files import write_bytes
 from kingyo.core.io.pipeline_index import PIPELINE
@@ -87,10 +87,8 @@ def draw(
             echo(f"Note: the prompt is cut: {error}", err=True)
     live = cast(DrawsImages, load_checkpoint(checkpoint, found, options))
     for each, file in zip(prompts, files, strict=True):
-        try:
+        with writing("--out"):
             write_bytes(file, live.draw([each], drawing)[0].read())
-        except OSError as error:
-            raise unwritable("--out", error.strerror or str(error)) from error
         if not as_json:
             echo(f"{file}: seed {each.seed}, {counted(drawing.steps, 'step')}")
     if as_json:

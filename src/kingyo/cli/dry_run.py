@@ -28,8 +28,7 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
     print_rows(console, head, rows)
     print_lines(console, *item_lines(run, plan.prompts), *_search_lines(plan))
     _print_parts(console, plan, speeds)
-    print_lines(console, *_time_lines(plan, speeds))
-    print_lines(console, *memory_lines(memory, run.config.device))
+    print_lines(console, _time_line(plan, speeds), *memory_lines(memory, run.config.device))
     print_lines(console, *(f"note: {note}" for note in plan.notes))
     print_lines(console, *(f"Warning: {warning}." for warning in plan.warnings), style="bold")
     cannot = f"But the run cannot start on this machine: {plan.missing_device}."
@@ -98,7 +97,6 @@ def _screen(search: Search, n_fit: int) -> str:
 
 
 def _print_parts(console: Console, plan: DryRun, speeds: Speeds) -> None:
-    """Print what each part scores."""
     cost, n_workers = plan.cost, plan.run.config.workers
     parts: dict[str, list[CostPart]] = {}
     for part in cost.parts:
@@ -117,16 +115,15 @@ def _text(number: float | None, write: Callable[[float], str] = lambda number: f
     return "?" if number is None else write(number)
 
 
-def _time_lines(plan: DryRun, speeds: Speeds) -> Iterator[str]:
+def _time_line(plan: DryRun, speeds: Speeds) -> str:
     config = plan.run.config
     seconds, each = speeds.run_seconds(plan.cost, config.workers), "the limit of the budget"
+    if seconds is None:
+        return f"time: not measured: {speeds.untimed}; the run shows the time left"
     if speeds.build_seconds is not None and speeds.item_seconds is not None:
         each = f"a merge takes {speeds.build_seconds:.2g} s, an item {speeds.item_seconds:.2g} s"
     without = ", without the training of LoRAs" if config.controls.trained or config.tune else ""
-    if seconds is None:
-        yield f"time: not measured: {speeds.untimed}; the run shows the time left"
-    else:
-        yield f"time: about {time_text(seconds)} ({each}){without}"
+    return f"time: about {time_text(seconds)} ({each}){without}"
 
 
 def memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from kingyo.cli.options import Positive, declared, unwritable
+from kingyo.cli.options import Positive, declared, writing
 from kingyo.cli.output import echo, errors_beside, print_json
 from kingyo.cli.run import note_versions
 from kingyo.core.io.files import write_bytes, write_text
@@ -97,12 +97,10 @@ def _print_scores(scores: ModelScores) -> None:
 def _write_answers(path: Path, scores: ModelScores) -> None:
     pictures = {each.media.name: each.media for each in scores.scores if each.media is not None}
     lines = (json.dumps(each, ensure_ascii=False) for each in scores.answers())
-    try:
+    with writing("--answers"):
         for name, picture in pictures.items():
             write_bytes(path.parent / MEDIA / name, picture.read())
         write_text(path, "".join(f"{line}\n" for line in lines))
-    except OSError as error:
-        raise unwritable("--answers", error.strerror or str(error)) from error
 
 
 @declared("kingyo.models.kinds:LoadOptions", without=("dtype", "batch_size", "scratch"))

@@ -76,7 +76,6 @@ def evolve(
 
 
 def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> NewRun:
-    """Read a run.yaml, or convert a genome file of mergekit-evolve."""
     from kingyo.api.new_run import NewRun
     from kingyo.core.io.yaml import read_yaml
     from kingyo.runs.config_file import convert_genome_file, is_genome_file, name_from_path
@@ -123,7 +122,6 @@ def _begin(new: NewRun, run: Path, seeds: Path | None, *, quiet: bool) -> Run:
 
 
 def _run_seeds(new: NewRun, folder: Path, n: int, *, quiet: bool) -> None:
-    """Run n seeds one after the other. Finished seeds are skipped."""
     from kingyo.runs.seed_runs import PREFIX
     from kingyo.store import DATABASE, RunStore
 

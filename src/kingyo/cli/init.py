@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import typer
 
-from kingyo.cli.options import Positive, unwritable
+from kingyo.cli.options import Positive, writing
 from kingyo.cli.output import echo
 from kingyo.core.io.files import write_text
 from kingyo.errors import KingyoError
@@ -173,7 +173,6 @@ def init(
 
 
 def _task_keys(data: str, prompt: str | None, model: ModelKind) -> tuple[TaskKind, dict[str, object]]:
-    """Return the kind of task, and its keys with the most likely columns."""
     from kingyo.core.types import AnswersImages, DrawsImages, RatesClasses
     from kingyo.tasks.rows import parse_list
 
@@ -253,7 +252,6 @@ def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:
 
 
 def _write_checked(out: Path, text: str, run: Run) -> None:
-    """Write the file if models and data fit together, and print what was found."""
     import yaml
 
     from kingyo.cli.dry_run import gene_line, item_lines
@@ -262,10 +260,8 @@ def _write_checked(out: Path, text: str, run: Run) -> None:
 
     run = run.with_config(load_config(out, yaml.safe_load(text)))
     check(run)
-    try:
+    with writing(str(out)):
         write_text(out, text)
-    except OSError as error:
-        raise unwritable(str(out), error.strerror or str(error)) from error
     for line in (*item_lines(run, {}), gene_line(run.axes), *(f"note: {note}" for note in notes(run))):
         echo(line)
     for warning in warnings(run):
@@ -335,7 +331,6 @@ def _relative(reference: str, folder: Path) -> str:
 
 
 def _ask_sources() -> list[str]:
-    """Ask for two or more models with different names."""
     models: list[str] = []
 
     while True:
@@ -364,7 +359,6 @@ def _ask_grader(task: Mapping[str, object], folder: Path) -> object:
 
 
 def _parse_grader(text: str) -> object:
-    """Return a grader, or several with options, as run.yaml has them."""
     import yaml
 
     try:
@@ -375,7 +369,6 @@ def _parse_grader(text: str) -> object:
 
 
 def _ask(question: str, check: Callable[[str], object], *, default: str | None = None) -> str:
-    """Ask until the answer is valid."""
     line = f"{question} [{default}]" if default else question
     while True:
         try:

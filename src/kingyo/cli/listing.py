@@ -29,13 +29,7 @@ ListKind = Literal["methods", "strategies", "graders", "presets", "kinds"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listing:
-    """One thing that can be named in a run.yaml or a recipe.
-
-    Attributes:
-        options: its options, each with its default.
-        for_most_runs: whether it is one of the few that suit most runs.
-        extra: the extra of the package that it needs.
-    """
+    """One thing that can be named in a run.yaml or a recipe; ``extra`` is that of the package."""
 
     name: str
     doc: str
@@ -68,21 +62,17 @@ def show_list(kind: ListKind, name: str | None = None, *, as_json: bool = False)
     if as_json:
         print_json([describe(each.name) if kind == "methods" else vars(each) for each in shown])
     elif name is None:
-        _print_all(console, shown)
+        if any(each.for_most_runs for each in shown):
+            console.print("Those for most runs come first, with the default.\n")
+        table = Table.grid(padding=(0, 2))
+        for each in shown:
+            table.add_row(escape(each.name), escape(str(each)))
+        console.print(table)
         echo(f"\n`kingyo list {kind} NAME` shows the {'abilities' if kind == 'kinds' else 'options'} of one.")
     else:
         console.print(f"[bold]{escape(name)}[/bold]: {escape(str(shown[0]))}")
         for i, option in enumerate(shown[0].options):
             console.print(Padding(escape(option), (0 if i else 1, 0, 0, 2)))
-
-
-def _print_all(console: Console, listings: Sequence[Listing]) -> None:
-    table = Table.grid(padding=(0, 2))
-    for each in listings:
-        table.add_row(escape(each.name), escape(str(each)))
-    if any(each.for_most_runs for each in listings):
-        console.print("Those for most runs come first, with the default.\n")
-    console.print(table)
 
 
 def _methods() -> list[Listing]:
@@ -123,7 +113,6 @@ def _graders() -> list[Listing]:
 
 
 def _kinds() -> list[Listing]:
-    """Return all kinds of models; their options are what such models can do."""
     from kingyo.models.kinds import ABILITIES, MODEL_KINDS, described
 
     listings: list[Listing] = []

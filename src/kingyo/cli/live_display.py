@@ -89,7 +89,6 @@ class LiveDisplay(Counts):
             self._warned.add(each.kind)
 
     def _log(self, event: Event) -> None:
-        """Print what begins, and every few seconds and at the end of a search how far it is."""
         running, now = self._progress.running, time.monotonic()
         if running is None:
             return
@@ -108,7 +107,6 @@ class LiveDisplay(Counts):
             self.say(f"  {self._text(row, [running])}")
 
     def _draw(self) -> None:
-        """Draw a bar for each row."""
         known = {task.description: task.id for task in self._rows.tasks}
         for name, parts in self._progress.rows().items():
             models, done = total(each.models for each in parts), sum(len(each.scored) for each in parts)
@@ -119,7 +117,6 @@ class LiveDisplay(Counts):
         self._rows.start()
 
     def _text(self, row: str, parts: list[PartProgress]) -> str:
-        """Return how far a row is: its models, the best value, and what is under way."""
         models, done = total(each.models for each in parts), sum(len(each.scored) for each in parts)
         texts = [f"{done} of {counted(models, 'model')}" if models is not None else counted(done, "model")]
         value, is_estimate = self._progress.best.get(row, (None, False))

@@ -116,7 +116,6 @@ def _print_target(console: Console, preflight: Preflight, output: PlannedOutput)
 def _merge(
     recipe: Path, out: Path, options: MergeOptions, record: dict[str, object], *, as_json: bool
 ) -> None:
-    """Merge, and add each model that is written to the targets of the record."""
     from kingyo.api.merging import ModelWriting, check_and_fetch
     from kingyo.merging.engine.record import diagnostics_record, output_record
 

@@ -64,8 +64,6 @@ class Merge(TyperCommand):
             same = cls.same.get(name)
             if name.replace("--no-", "--", 1) in cls.switches:
                 ignored.append(name)
-            elif same == "--verbose":
-                ours.append(same)
             elif (same is None and name not in cls.valued) or not (has_value or rest):
                 ours.append(arg)
             else:

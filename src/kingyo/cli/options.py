@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import wraps
 from importlib import import_module
@@ -46,8 +47,14 @@ class Between(NamedTuple):
 Positive = Annotated[int, Between(1)]
 
 
-def unwritable(option: str, received: str) -> KingyoError:
-    return KingyoError(option, "a file that can be written", received, "Name another file.")
+@contextmanager
+def writing(option: str) -> Generator[None]:
+    """Name the option of a file that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        received = error.strerror or str(error)
+        raise KingyoError(option, "a file that can be written", received, "Name another file.") from error
 
 
 def declared(place: str, without: Collection[str] = ()) -> Callable[[F], F]:

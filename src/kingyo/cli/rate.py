@@ -72,7 +72,6 @@ def rate(
 
 
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
-    """Return the settings of a session; images of test are shown only when the run is finished."""
     from kingyo.views.rating.server import SessionSettings
 
     if rater is None:

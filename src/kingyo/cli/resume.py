@@ -133,7 +133,6 @@ def tune(
 
 
 def _amount(key: str, text: str) -> float:
-    """Read the addition to a key of the budget, such as "+60"."""
     is_integer = key != "minutes"
     match = AMOUNT.fullmatch(text)
     if match is not None and float(match[1]) > 0 and not (is_integer and "." in text):

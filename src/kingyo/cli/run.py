@@ -77,7 +77,6 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
 
 
 def print_run(store: RunStore, *, as_json: bool) -> None:
-    """Print the summary of a run, advice, and the next commands."""
     from kingyo.cli.tables import print_ratings, print_statements, print_summary
     from kingyo.views.advice import advise
     from kingyo.views.rating.results import read_ratings

@@ -118,7 +118,6 @@ def _shown(*, quiet: bool) -> Callable[[Catalogue], None]:
 
 
 def print_choice_plan(request: ScoutRequest, *, as_json: bool) -> None:
-    """Print what a choice would read and score."""
     from kingyo.api.scouting import plan_choice
     from kingyo.runs.choice import answers_alone
 
@@ -143,7 +142,6 @@ def print_choice_plan(request: ScoutRequest, *, as_json: bool) -> None:
 
 
 def _choose(request: ScoutRequest, *, as_json: bool) -> None:
-    """Choose sources for a task in a new run, or in the one of the same request, and print them."""
     from kingyo.api.runs import choose
     from kingyo.api.scouting import begin_choice, find_candidates
     from kingyo.cli.live_display import LiveDisplay
@@ -175,7 +173,6 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
 
 
 def _print_catalogue(found: Catalogue) -> None:
-    """Print the candidates that can be merged, the others with their reasons, and the counts."""
     console = Console()
     head = ("model", "architecture", "dtype", "licence", "parameters", "size")
     for group in found.groups:
@@ -198,7 +195,6 @@ def _cells(candidate: Candidate) -> list[str]:
 
 
 def _print_structures(measured: Catalogue) -> None:
-    """Print a table for each group, and the candidates that the weights exclude."""
     console = Console()
     for group in measured.groups:
         structure = group.structure

@@ -71,7 +71,6 @@ def report(run: Path, *, out: Path | None = None) -> None:
 
 
 def print_spread(folder: Path, as_json: bool) -> None:
-    """Print the spread over the runs of a folder."""
     from kingyo.views.results.seed_spread import read_seed_summary
 
     spread = read_seed_summary(folder)

@@ -29,7 +29,6 @@ DISCARDED = "not kept, as for all candidates; kingyo export --trial and kingyo d
 
 
 def print_summary(summary: RunSummary) -> None:
-    """Print status, scores with intervals, and comparisons to standard output."""
     console, view = Console(), summary_view(summary)
     print_lines(console, f"{view.run} ({view.folder}): {view.status}", *view.said("best"), style="bold")
     print_statements(view.said("cost"), console)
@@ -61,7 +60,6 @@ def print_ratings(ratings: Sequence[SplitRating]) -> None:
 
 
 def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
-    """Print items with their answers; further lines of a text are indented."""
     for each in answers:
         item = each.item
         name = f"{item.task}: {item.id}" if item.task else item.id
@@ -115,7 +113,6 @@ def print_trial(details: TrialDetails) -> None:
 
 
 def _score_lines(details: TrialDetails) -> Iterator[str]:
-    """Yield the scores, the value that the search used, and the failure."""
     store, result = details.store, details.result
     for split in SPLITS:
         score = result.on(split)
