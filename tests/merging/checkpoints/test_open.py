@@ -160,6 +160,7 @@ def test_broken_folders_are_one_clear_error(tmp_path: Path, how: str) -> None:
         open_checkpoint("m", tmp_path)
     assert Path(caught.value.argument).name == argument
     assert received in caught.value.received
+    assert ("GgufConfig(dequantize=True)" in caught.value.remedy) == ("GGUF" in how)
 
 
 def test_a_tied_head_that_is_stored_is_hidden_and_an_untied_one_stays(tmp_path: Path) -> None:

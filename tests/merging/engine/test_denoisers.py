@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kingyo.core.types import Genome
@@ -16,18 +16,37 @@ from kingyo.merging.engine import open_sources, plan, to_folder
 from kingyo.merging.methods import METHODS
 from kingyo.merging.recipe import Recipe
 from kingyo.search.space import Bounds, ParameterSpace, SourceValues
-from tests.merging.checkpoints.denoisers import Unet, write_denoiser, write_lora
+from tests.merging.checkpoints.architectures import build
+from tests.merging.checkpoints.lora_files import pair
+from tests.models_on_disk import fine_tuned
 
-NAMES = Unet(attention=(True, False), layers=1).names
+pytest.importorskip("diffusers")
+
 TO_Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+TO_K = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 LORA = "unet/base+lora/style.safetensors"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for seed, name in enumerate(("base", "ja", "style")):
-        write_denoiser(tmp_path / "unet" / name, NAMES, seed)
+    base = build("unet", tmp_path / "unet" / "base")
+    for seed, name in enumerate(("ja", "style")):
+        fine_tuned(base, tmp_path / "unet" / name, seed=seed)
     return tmp_path
+
+
+def write_lora(folder: Path, *modules: str) -> dict[str, Tensor]:
+    """Write a LoRA in kohya's format; return module -> its product."""
+    (folder / "lora").mkdir()
+    written: dict[str, Tensor] = {}
+    products: dict[str, Tensor] = {}
+    for seed, module in enumerate(modules):
+        down, up = pair(tuple(tensors(folder, "base")[f"{module}.weight"].shape), seed)
+        name = f"lora_unet_{module.replace('.', '_')}"
+        written |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+        products[module] = up @ down
+    save_file(written, folder / "lora" / "style.safetensors")
+    return products
 
 
 def space(folder: Path, method: str, sources: dict[str, str], **keys: object) -> ParameterSpace:
@@ -82,7 +101,7 @@ def test_a_group_without_weight_has_no_mean(folder: Path) -> None:
 
 
 def test_a_lora_has_one_strength_beside_weights_per_group(folder: Path) -> None:
-    products = write_lora(folder / "lora", [TO_Q, "mid_block.attentions.0.proj_in"], seed=5)
+    products = write_lora(folder, TO_Q, TO_K)
     sources = {"ja": "unet/ja", "style": "unet/style", "lora": LORA}
     own = SourceValues(groups="one", values={"weight": Bounds(low=0.5, high=2.0, start=1.0)})
     search_space = space(folder, "task_arithmetic", sources, groups="conv+attn", own={"lora": own})
@@ -106,7 +125,7 @@ def test_a_lora_has_one_strength_beside_weights_per_group(folder: Path) -> None:
 
 
 def test_a_lora_is_fused_with_a_fixed_strength(folder: Path) -> None:
-    write_lora(folder / "lora", [TO_Q], seed=5)
+    write_lora(folder, TO_Q)
     sources = {"ja": "unet/ja", "lora": LORA}
     own = {"lora": SourceValues(values={"weight": 1.0})}
     search_space = space(folder, "task_arithmetic", sources, groups="mbw", own=own)
@@ -140,7 +159,7 @@ def test_merge_block_weights_of_another_structure_are_an_error(folder: Path) -> 
 
 def test_merge_block_weights_of_other_models_are_an_error(tmp_path: Path) -> None:
     for name in ("base", "ja"):
-        write_denoiser(tmp_path / "unet" / name, ["encoder.layers.0.fc.weight"], 0, "AutoencoderKL")
+        build("vae", tmp_path / "unet" / name)
     with pytest.raises(KingyoError) as error:
         merged(mbw("0.5,0.5"), tmp_path)
     assert error.value.argument == "weight" and error.value.received == "AutoencoderKL"

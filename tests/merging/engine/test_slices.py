@@ -95,14 +95,6 @@ def test_any_architecture_can_be_stacked(tmp_path: Path, name: str) -> None:
         assert torch.equal(source.read(tensor), stacked.read(copied_name)), copied_name
 
 
-def test_config_lists_are_adjusted_to_the_layers(tmp_path: Path) -> None:
-    folder = build("gemma2", tmp_path / "model")  # layers of two types, in turn
-    kinds = json.loads((folder / "config.json").read_text())["layer_types"]
-    spec = recipe("passthrough", piece((str(folder), 1, 3)), piece((str(folder), 1, 2)))
-    config = plan(spec, open_sources(spec)).like.config
-    assert config["layer_types"] == [kinds[1], kinds[2], kinds[1]]
-
-
 def test_layers_of_a_deeper_model(opened: Sources) -> None:
     spec = recipe("linear", piece(("base", 1, 3), ("deep", 4, 6)))
     planned = plan(spec, opened)

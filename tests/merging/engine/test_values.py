@@ -62,20 +62,6 @@ def test_every_source_and_tensor_gets_its_value(opened: Sources, data: dict[str,
         assert job.values.each("weight") == pytest.approx(expected, abs=1e-12), job.name
 
 
-def test_a_missing_value_is_an_error(opened: Sources) -> None:
-    only_mlp = [{"filter": "mlp", "value": 1.0}]
-    spec = Recipe.from_dict(
-        {
-            "merge_method": "linear",
-            "slices": [
-                {"sources": [{"model": "ja", "layer_range": [0, 2], "parameters": {"weight": only_mlp}}]}
-            ],
-        }
-    )
-    with pytest.raises(KingyoError, match="weight of ja: expected a value"):
-        plan(spec, opened)
-
-
 def test_a_switch_may_be_written_as_a_number(opened: Sources) -> None:
     data = {"merge_method": "linear", "models": [{"model": "ja"}]}
     spec = Recipe.from_dict(data | {"parameters": {"weight": 1, "normalize": 0}})

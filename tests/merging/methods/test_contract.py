@@ -15,6 +15,8 @@ from kingyo.testing.methods import MergeMethodContract
 Result = torch.Tensor | Lazy
 ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
 """Methods with a threshold or an exponential, whose results do not scale with the weights."""
+EXECUTIONS = ((1, False, False), (3, False, True), (1, True, True), (3, True, False))
+"""Threads, whether loops are compiled, and whether they write past the caches."""
 ANY_THREADS = [
     name for name in METHODS.names() if reproduces(METHODS.get(name)) != "with the same number of threads"
 ]
@@ -40,8 +42,8 @@ def test_threads_and_compiled_loops_change_no_bit(name: str) -> None:
     merge_contract = contract(name)()
     for sources, base in merge_contract.worlds((1300, 1000), torch.bfloat16):
         merged: list[torch.Tensor] = []
-        for threads, compiled in ((1, False), (3, False), (1, True), (3, True)):
-            with execution(compiled=compiled, threads=threads):
+        for threads, compiled, streams in EXECUTIONS:
+            with execution(compiled=compiled, threads=threads, bypass_caches=streams):
                 result = merge_contract.result(sources, base)
                 place = torch.empty(1300 * 1000, dtype=torch.bfloat16)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.merging.recipe import Conditional, Module, Recipe, Slice, SliceSource, Source, load_recipe
+from kingyo.merging.recipe import Conditional, Module, Recipe, Slice, SliceSource, Source
 from tests.merging.recipe.mistakes import mistakes
 
 numbers = st.floats(-3, 3)
@@ -143,41 +142,62 @@ def test_a_recipe_keeps_its_own_copy() -> None:
     }
 
 
-HEAD = "merge_method: linear\n"
 LAYERS = "layer_range: [0, 2]"
-PARTS = "override_architecture: b"
-
-
-@pytest.mark.parametrize(
-    ("text", "argument", "received"),
-    [
-        (
-            f"slices: [{{sources: [{{model: a, {LAYERS}}}]}}]\nmodels: [{{model: a}}]",
-            "models",
-            "models and slices",
-        ),
-        ("slices: []", "slices", "[]"),
-        ("slices: [a]", "slices[0]", "'a'"),
-        ("slices: [{sources: []}]", "slices[0].sources", "[]"),
-        (
-            f"slices: [{{sources: [{{model: a, {LAYERS}}}], residual_weight: 1}}]",
-            "slices[0]",
-            "'residual_weight'",
-        ),
-        (f"slices: [{{sources: [{{model: a, {LAYERS}, weight: 1}}]}}]", "slices[0].sources[0]", "'weight'"),
-        ("modules: {}", "modules", "{}"),
-        ("modules: {Text: {}}", "modules.Text: models", "none of them"),
-        ("modules: {Text: {models: [{modle: a}]}}", "modules.Text.models[0]", "'modle'"),
-        ("models: [{model: {model: {path: }}}]", "models[0].model.model.path", "nothing"),
-        (f"models: [{{model: {{model: a, {PARTS}}}}}]", "models[0].model", "'override_architecture'"),
-        ("models: [{model: ''}]", "models[0].model", "nothing"),
-        ("models: [{model: a}]\nbase_model: 3", "base_model", "3"),
-    ],
+SLICE = f"{{sources: [{{model: a, {LAYERS}}}]}}"
+WEIGHT = "models[0].parameters.weight"
+MISTAKES = (
+    ("merge_metod: ties", "", "'merge_metod'"),
+    ("merge_method: ", "merge_method", "nothing"),
+    ("dtype: bf16", "dtype", "'bf16'"),
+    ("parameters: 3", "parameters", "3"),
+    ("base_model: 3", "base_model", "3"),
+    ("tokenizer: union", "tokenizer", "'union'"),
+    ("{models: [{model: a}], tokenizer_source: base, tokenizer: {source: base}}", "tokenizer", "both"),
+    ("chat_template: 3", "chat_template", "3"),
+    ("parts: {vision: ''}", "parts.vision", "''"),
+    ("dtype: float16", "models", "none of them"),
+    ("models: []", "models", "[]"),
+    ("models: [a]", "models[0]", "'a'"),
+    ("models: [{parameters: {}}]", "models[0].model", "nothing"),
+    ("models: [{model: a, weight: 1}]", "models[0]", "'weight'"),
+    ("models: [{model: ''}]", "models[0].model", "nothing"),
+    ("models: [{model: {model: {path: }}}]", "models[0].model.model.path", "nothing"),
+    ("models: [{model: {model: a, architecture: b}}]", "models[0].model", "'architecture'"),
+    ("models: [{model: a, parameters: {weight: {}}}]", f"{WEIGHT}: value", "nothing"),
+    ("models: [{model: a, parameters: {weight: [1, true]}}]", WEIGHT, "[1, True]"),
+    ("models: [{model: a, parameters: {weight: .nan}}]", WEIGHT, "nan"),
+    ("models: [{model: a, parameters: {weight: []}}]", WEIGHT, "an empty list"),
+    ("models: [{model: a, parameters: {weight: [{filter: x}]}}]", f"{WEIGHT}[0]: value", "nothing"),
+    ("models: [{model: a, parameters: {weight: [1, {value: 1}]}}]", f"{WEIGHT}[0]", "1"),
+    (f"{{slices: [{SLICE}], models: [{{model: a}}]}}", "models", "models and slices"),
+    ("slices: []", "slices", "[]"),
+    ("slices: [a]", "slices[0]", "'a'"),
+    ("slices: [{sources: []}]", "slices[0].sources", "[]"),
+    (f"slices: [{{sources: [{{model: a, {LAYERS}}}], weight: 1}}]", "slices[0]", "'weight'"),
+    (f"slices: [{{sources: [{{model: a, {LAYERS}, weight: 1}}]}}]", "slices[0].sources[0]", "'weight'"),
+    ("modules: {}", "modules", "{}"),
+    ("modules: {Text: {}}", "modules.Text: models", "none of them"),
+    ("modules: {Text: {models: [{modle: a}]}}", "modules.Text.models[0]", "'modle'"),
+    ("path: []", "path", "[]"),
+    ("path: [{model: a}]", "path[0]", "neither"),
+    (f"path: [{{model: a, layer: 1, {LAYERS}}}]", "path[0]", "layer, layer_range"),
+    ("path: [{layer: 1}]", "path[0].model", "nothing"),
+    ("path: [{model: a, layer: '1'}]", "path[0].layer", "'1'"),
+    ("path: [{model: a, layer: -1}]", "path[0]: layer of a", "-1"),
+    ("path: [{model: a, layer: 1, scale: 0}]", "path[0]: scale of layer 1 of a", "0.0"),
+    ("path: [{model: a, layer: 1, scale: .nan}]", "path[0]: scale of layer 1 of a", "nan"),
+    ("path: [{model: a, layer: 1, scale: '2'}]", "path[0].scale", "'2'"),
+    (f"path: [{{model: a, {LAYERS}, scale: 2}}]", "path[0]", "layer_range, scale"),
+    ("path: [{model: a, layer_range: [0, 0]}]", "path[0]: layer_range", "0"),
+    ("path: [{model: a, layer_range: [0, 1000000000000]}]", "path[0]: layer_range", "1000000000000"),
+    ("path: [{model: a, lyer: 1}]", "path[0]", "'lyer'"),
 )
-def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: str) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(HEAD + text, encoding="utf-8")
-    assert (argument, received) in mistakes(lambda: load_recipe(file), str(file))
+
+
+@pytest.mark.parametrize(("text", "argument", "received"), MISTAKES)
+def test_mistakes_are_named(text: str, argument: str, received: str) -> None:
+    data = {"merge_method": "linear", **yaml.safe_load(text)}
+    assert (argument, received) in mistakes(lambda: Recipe.from_dict(data), "recipe")
 
 
 @pytest.mark.parametrize("layers", [None, [0, 1, 2], [0, 1.5], [2, 2], [-1, 1]])

@@ -17,7 +17,6 @@ from kingyo.merging.recipe import (
     cumulative,
     path_as_slices,
 )
-from tests.merging.recipe.mistakes import mistakes
 
 models = st.sampled_from(["ja", "org/en@main", "./モデル"])
 scales = st.just(1.0) | st.floats(0.01, 4)
@@ -69,29 +68,6 @@ def test_extreme_products_of_scales_are_refused(scales: tuple[float, ...], says:
 def test_slices_cannot_express_scales() -> None:
     with pytest.raises(KingyoError, match=r"path\[0\]: expected scale 1 everywhere.*0.5 at layer 3 of a"):
         path_as_slices([Hop(model="a", layer=3, scale=0.5)])
-
-
-@pytest.mark.parametrize(
-    ("path", "argument", "received"),
-    [
-        ([], "path", "[]"),
-        ([{"model": "a"}], "path[0]", "neither"),
-        ([{"model": "a", "layer": 1, "layer_range": [0, 2]}], "path[0]", "layer, layer_range"),
-        ([{"layer": 1}], "path[0].model", "nothing"),
-        ([{"model": "a", "layer": "1"}], "path[0].layer", "'1'"),
-        ([{"model": "a", "layer": -1}], "path[0]: layer of a", "-1"),
-        ([{"model": "a", "layer": 1, "scale": 0}], "path[0]: scale of layer 1 of a", "0.0"),
-        ([{"model": "a", "layer": 1, "scale": float("nan")}], "path[0]: scale of layer 1 of a", "nan"),
-        ([{"model": "a", "layer_range": [0, 1000000000000]}], "path[0]: layer_range", "1000000000000"),
-        ([{"model": "a", "layer": 1, "scale": "2"}], "path[0].scale", "'2'"),
-        ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "path[0]", "layer_range, scale"),
-        ([{"model": "a", "layer_range": [0, 0]}], "path[0]: layer_range", "0"),
-        ([{"model": "a", "lyer": 1}], "path[0]", "'lyer'"),
-    ],
-)
-def test_mistakes_are_named_with_their_place(path: object, argument: str, received: str) -> None:
-    data: dict[str, object] = {"merge_method": "passthrough", "path": path}
-    assert (argument, received) in mistakes(lambda: Recipe.from_dict(data, "run"), "run")
 
 
 @given(plain, st.none() | models)

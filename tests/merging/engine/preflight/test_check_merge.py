@@ -98,22 +98,6 @@ def test_value_mistakes_are_reported_at_every_level(write_request: Ask) -> None:
     assert str(checked.error).count("`kingyo list methods ties`") == 4
 
 
-@pytest.mark.parametrize(
-    ("method", "remedy"),
-    [
-        ("ties", "Correct the value. See `kingyo list methods ties`."),
-        ("mine.py:MINE", "Correct the value."),  # not listed
-    ],
-)
-def test_a_wrong_value_names_the_command_that_describes_its_method(
-    write_request: Ask, tmp_path: Path, method: str, remedy: str
-) -> None:
-    (tmp_path / "mine.py").write_text("from kingyo.merging.methods.ties import Ties\n\nMINE = Ties()\n")
-    parameters = {"weight": 0.5, "density": "wide"}
-    checked = check_merge(*write_request(merge_method=method, parameters=parameters))
-    assert checked.error is not None and checked.error.remedy == remedy
-
-
 def test_the_targets_are_the_models_that_no_recipe_uses(write_request: Ask) -> None:
     checked = check_merge(*write_request(CHAIN))
     (target,) = checked.outputs
