@@ -16,8 +16,7 @@ from torch import Tensor
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
 from tests.merging.checkpoints.adapters import opened
-from tests.merging.checkpoints.lora_files import RANK, Tensors, pair
-from tests.merging.checkpoints.pipelines import ENCODER, UNET, pipeline
+from tests.merging.checkpoints.pipelines import ENCODER, RANK, UNET, Tensors, pair, pipeline
 from tests.models_on_disk import llama
 
 TO_Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"

@@ -16,7 +16,7 @@ from kingyo.merging.checkpoints.lora_keys import original_modules
 from kingyo.merging.engine import open_sources, plan
 from kingyo.merging.engine.jobs import compute
 from kingyo.merging.recipe import Recipe
-from tests.merging.checkpoints.lora_files import Tensors, pair
+from tests.merging.checkpoints.pipelines import Tensors, pair
 from tests.slow import slow
 from tests.tiny_pipelines import WRITERS
 
@@ -24,28 +24,23 @@ diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
 RANK, ALPHA, STRENGTH = 4, 3.0, 0.7
-FAMILIES = {
-    "stable_diffusion": "unet",
-    "stable_diffusion_xl": "unet",
-    "stable_diffusion_3": "transformer",
-    "flux": "transformer",
-}
+FAMILIES = {"stable_diffusion": "unet", "stable_diffusion_xl": "unet", "flux": "transformer"}
 
 
-def modules_of(network: torch.nn.Module, *, with_convolutions: bool) -> list[str]:
-    """Return the names of linear layers, and of convolutions."""
-    kinds = (torch.nn.Linear, torch.nn.Conv2d) if with_convolutions else torch.nn.Linear
+def modules_of(network: torch.nn.Module) -> list[str]:
+    """Return the names of linear layers and convolutions."""
+    kinds = (torch.nn.Linear, torch.nn.Conv2d)
     return [name for name, module in network.named_modules() if isinstance(module, kinds)]
 
 
-def encoders_of(pipeline: Any, ends: tuple[str, ...] = ("fc1",)) -> Iterator[tuple[str, str]]:
+def encoders_of(pipeline: Any) -> Iterator[tuple[str, str]]:
     """Yield names of text encoders that diffusers has LoRAs for, and of some of their modules.
 
     With transformers 5, diffusers 0.42 drops kohya's LoRAs of their attention, with a warning.
     """
     for encoder in {"text_encoder", "text_encoder_2"} & set(pipeline._lora_loadable_modules):
         for name, _ in getattr(pipeline, encoder).named_modules():
-            if name.endswith(ends):
+            if name.endswith("fc1"):
                 yield encoder, name
 
 
@@ -83,26 +78,6 @@ def assert_as_fused(folder: Path, expected: dict[str, Tensors], n_changed: dict[
         assert changed == n_changed[component]
 
 
-@pytest.mark.parametrize("family", ["flux", *slow(*sorted(FAMILIES.keys() - {"flux"}))])
-def test_diffusers_format_with_text_encoders(tmp_path: Path, family: str) -> None:
-    denoiser = FAMILIES[family]
-    WRITERS[family](tmp_path / "base", 1)
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "base")
-    network = getattr(pipeline, denoiser)
-    modules = [(denoiser, name) for name in modules_of(network, with_convolutions=denoiser == "unet")]
-    modules += encoders_of(pipeline, ("q_proj", "fc1"))
-    tensors: Tensors = {}
-    for i, (component, name) in enumerate(modules):
-        shape = getattr(pipeline, component).get_submodule(name).weight.shape
-        down, up = pair(tuple(shape), i, RANK)
-        tensors |= {f"{component}.{name}.lora_A.weight": down, f"{component}.{name}.lora_B.weight": 0.1 * up}
-    save_file(tensors, tmp_path / "style.safetensors")
-    n_changed = {
-        each: sum(component == each for component, _ in modules) for each in {each for each, _ in modules}
-    }
-    assert_as_fused(tmp_path, fused(pipeline, tmp_path / "style.safetensors", sorted(n_changed)), n_changed)
-
-
 def kohya_lora(pipeline: Any, denoiser: str, originals: dict[str, tuple[str, ...]]) -> Tensors:
     """Return a LoRA of kohya's scripts: of original modules, and of text encoders."""
     tensors: Tensors = {}
@@ -127,23 +102,17 @@ def add_kohya(tensors: Tensors, name: str, shape: tuple[int, ...], seed: int) ->
     tensors[f"{flat}.alpha"] = torch.tensor(ALPHA)  # diffusers 0.42 ignores a second alpha of attention
 
 
-def names_for(family: str, network: Any, *, in_diffusers: bool) -> dict[str, tuple[str, ...]]:
+def names_for(family: str, network: Any) -> dict[str, tuple[str, ...]]:
     """Return the names that kohya's scripts write -> the modules, for those that diffusers reads."""
-    modules = modules_of(network, with_convolutions=True)
+    modules = modules_of(network)
     if family == "stable_diffusion":
         return {module: (module,) for module in modules}
-    originals = {
+    # constants of Flux's width; modules outside of blocks lack "transformer." and are dropped with a warning
+    broken = ("linear1", "_in.", "_in", "final_layer") if family == "flux" else ()
+    return {
         name: tuple(piece.module for piece in pieces)
         for name, pieces in original_modules(modules, network.config).items()
-    }
-    if not in_diffusers:
-        return originals
-    # constants of Flux's width; modules outside of blocks lack "transformer." and are dropped with a warning
-    broken = "linear1", "_in.", "_in", "final_layer"
-    return {
-        name: its
-        for name, its in originals.items()
-        if family == "stable_diffusion_xl" or not any(each in name for each in broken)
+        if not any(each in name for each in broken)
     }
 
 
@@ -152,7 +121,7 @@ def test_kohya_format_with_text_encoders(tmp_path: Path, family: str) -> None:
     denoiser = FAMILIES[family]
     WRITERS[family](tmp_path / "base", 1)
     pipeline = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "base")
-    names = names_for(family, getattr(pipeline, denoiser), in_diffusers=True)
+    names = names_for(family, getattr(pipeline, denoiser))
     save_file(kohya_lora(pipeline, denoiser, names), tmp_path / "style.safetensors")
     encoders = [each for each, _ in encoders_of(pipeline)]
     n_changed = {each: encoders.count(each) for each in encoders}
@@ -166,7 +135,7 @@ def test_names_of_transformers_in_the_original_code(tmp_path: Path, family: str,
     """Every module, also those that diffusers cannot read: rows of the original, swapped at the end."""
     WRITERS[family](tmp_path / "base", 1)
     network = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "base").transformer
-    modules = modules_of(network, with_convolutions=True)
+    modules = modules_of(network)
     tensors: Tensors = {}
     expected: Tensors = {}
     for i, (original, pieces) in enumerate(original_modules(modules, network.config).items()):

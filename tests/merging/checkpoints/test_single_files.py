@@ -25,7 +25,7 @@ from kingyo.merging.engine import MergeOptions, open_sources
 from kingyo.merging.engine.preflight import check_merge, write
 from kingyo.merging.recipe import Recipe
 from tests.hub import serve
-from tests.merging.checkpoints.lora_files import Tensors
+from tests.merging.checkpoints.pipelines import Tensors
 from tests.models_on_disk import llama
 from tests.tiny_pipelines import DRAW, WRITERS
 

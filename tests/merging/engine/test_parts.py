@@ -100,18 +100,6 @@ def test_a_part_can_come_from_another_model(folder: Path) -> None:
     assert rooted(spec, folder).parts == {"vision": str((folder / "llava-1").resolve())}
 
 
-def test_a_language_model_merges_into_a_vision_model(folder: Path) -> None:
-    models = [{"model": "llava-0"}, {"model": "llama-1"}]
-    spec = recipe("llava", parts={"language": "merge"}, models=models)
-    opened = open_sources(spec, folder)
-    planned = plan(spec, opened)
-    job = next(job for job in planned.jobs if job.name.endswith("layers.1.mlp.up_proj.weight") and job.method)
-    mean = (
-        opened["llava-0"].read(job.name) + opened["llama-1"].read("model.layers.1.mlp.up_proj.weight")
-    ) / 2
-    assert torch.allclose(compute(job, planned.sources.read), mean, atol=1e-7)
-
-
 MISTAKES: dict[str, tuple[Recipe, str]] = {
     "no such part": (recipe("llava", parts={"visoin": "base"}), "Did you mean 'vision'"),
     "no base": (

@@ -67,10 +67,3 @@ def test_seeds_sources_and_tensors_are_independent(seed: int, a: int, b: int) ->
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
     """Sample correlation in units of its standard deviation under independence."""
     return float(torch.corrcoef(torch.stack([a, b]).double())[0, 1]) * math.sqrt(len(a))
-
-
-@given(st.integers(0, 5000), st.integers(0, 5000))
-def test_any_span_is_a_slice_of_the_sequence(a: int, b: int) -> None:
-    start, stop = sorted((a, b))
-    key = key_of(3, 0, "w")
-    assert torch.equal(uniform(key, 0, 5000)[start:stop], uniform(key, start, stop))

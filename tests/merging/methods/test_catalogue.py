@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.catalogue import describe, inputs, ordered, page, values
+from kingyo.merging.methods.catalogue import describe, ordered, page
 
 PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
 
@@ -36,18 +36,3 @@ def test_a_method_with_varying_bits_declares_it() -> None:
     by_threads = {name for name, where in declared.items() if where == "with the same number of threads"}
     assert by_threads == {"tsv", "iso_c", "iso_cts", "singular_bands"}
     assert page().count("Bit-identical only on the same machine") == len(by_library | by_threads)
-
-
-def test_words() -> None:
-    texts = {name: inputs(METHODS.get(name)) for name in ("slerp", "ties", "nuslerp", "karcher")}
-    assert texts == {
-        "slerp": "a base and 1 source",
-        "ties": "a base and 1 or more sources",
-        "nuslerp": "2 sources, optionally a base",
-        "karcher": "1 or more sources",
-    }
-    parameters = {each.name: each for name in METHODS.names() for each in METHODS.get(name).params}
-    assert parameters["density"].valid == "number from 0 to 1"
-    assert parameters["max_iter"].valid == "whole number of at least 0"
-    assert values(parameters["nuslerp_flatten"]) == "true"
-    assert values(METHODS.get("nearswap").params[0]) == "required, searched 1e-05 to 0.1, log scale"

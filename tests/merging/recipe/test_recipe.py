@@ -29,25 +29,6 @@ def test_integers_and_floats_are_the_same_recipe() -> None:
     assert recipe(weight=True).hash != recipe(weight=1.0).hash
 
 
-def test_the_source_comes_before_the_recipe() -> None:
-    spec = Recipe(
-        merge_method="ties",
-        sources=(Source(model="a", parameters={"weight": 0.25}), Source(model="b")),
-        parameters={"weight": 0.75},
-    )
-    assert value_of(spec, "weight", 0, "x", 0.0) == 0.25
-    assert value_of(spec, "weight", 1, "x", 0.0) == 0.75
-    assert value_of(spec, "weight", None, "x", 0.0) == 0.75
-    assert value_of(spec, "density", 0, "x", 0.0) is None
-
-
-@pytest.mark.parametrize(
-    ("depth", "value"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (1 / 3, 2 / 3)]
-)
-def test_a_gradient_is_interpolated(depth: float, value: float) -> None:
-    assert value_of(recipe(t=(0.0, 1.0, 0.0)), "t", 0, "x", depth) == pytest.approx(value)
-
-
 def test_a_gradient_needs_a_depth() -> None:
     with pytest.raises(KingyoError, match="which has no depth"):
         value_of(recipe(t=(0.0, 1.0)), "t", 0, "x", None)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -35,16 +36,20 @@ TEXTS = (*FISH, *DEUTSCH)
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
+LETTERS = sorted(set("".join(TEXTS)) - {" "})
+
+
+def trained(tokenizer: Tokenizer, trainer: Any, texts: Iterable[str], **options: Any) -> Tokenizer:
+    tokenizer.train_from_iterator(texts, trainer(special_tokens=[*SPECIAL], show_progress=False, **options))
+    return tokenizer
+
+
 def byte_bpe(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    return trained(tokenizer, trainers.BpeTrainer, texts, vocab_size=size, initial_alphabet=alphabet)
 
 
 def metaspace_bpe(texts: Iterable[str], size: int) -> Tokenizer:
@@ -54,15 +59,11 @@ def metaspace_bpe(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    single = [f"<0x{i:02X}>" for i in range(256)]
-    letters = sorted(set("".join(TEXTS)) - {" "} | {"▁"})
-    trainer = trainers.BpeTrainer(
-        vocab_size=size + 256, special_tokens=[*SPECIAL], initial_alphabet=letters, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    alphabet = [*LETTERS, "▁"]
+    trained(tokenizer, trainers.BpeTrainer, texts, vocab_size=size + 256, initial_alphabet=alphabet)
     data = json.loads(tokenizer.to_str())
     vocab = data["model"]["vocab"]
-    vocab.update({token: len(vocab) + i for i, token in enumerate(single)})
+    vocab.update({f"<0x{i:02X}>": len(vocab) + i for i in range(256)})
     return Tokenizer.from_str(json.dumps(data))
 
 
@@ -70,16 +71,8 @@ def unigram(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    letters = sorted(set("".join(TEXTS)) - {" "} | {"▁"})
-    trainer = trainers.UnigramTrainer(
-        vocab_size=size,
-        special_tokens=list(SPECIAL),
-        unk_token="<unk>",
-        initial_alphabet=letters,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*texts] * 4, trainer)
-    return tokenizer
+    options = {"vocab_size": size, "unk_token": "<unk>", "initial_alphabet": [*LETTERS, "▁"]}
+    return trained(tokenizer, trainers.UnigramTrainer, [*texts] * 4, **options)
 
 
 def word_piece(texts: Iterable[str], size: int) -> Tokenizer:
@@ -87,12 +80,7 @@ def word_piece(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.WordPiece()
-    letters = sorted(set("".join(TEXTS)) - {" "})
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=letters, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    return trained(tokenizer, trainers.WordPieceTrainer, texts, vocab_size=size, initial_alphabet=LETTERS)
 
 
 def word_level(texts: Iterable[str], size: int) -> Tokenizer:

@@ -57,20 +57,6 @@ def test_an_extension(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_models_that_differ_only_in_control_tokens(kind: str, tmp_path: Path) -> None:
-    """Most fine-tuned models do."""
-    plain = llama(tmp_path / "plain", makers.large(kind))
-    chat = llama(tmp_path / "chat", makers.large(kind), added=[START, END])
-    tool = llama(tmp_path / "tool", makers.large(kind), added=["<|tool|>", END])
-    vocabulary = build_vocabulary(UNION, models_of(plain, chat, tool, base=0))
-    loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
-    assert list(vocabulary.tokens)[-3:] == ["<|im_start|>", "<|im_end|>", "<|tool|>"]
-    for folder, begin, end in ((plain, "", ""), (chat, "<|im_start|>", END), (tool, "<|tool|>", END)):
-        source = load_tokenizer(folder)
-        assert all(cut(loaded, f"{begin}{text}{end}") == cut(source, f"{begin}{text}{end}") for text in TEXTS)
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_tokenizers_for_different_languages(kind: str, tmp_path: Path) -> None:
     """Every text of every source decodes to itself, and no token is lost."""
     fish = llama(tmp_path / "fish", makers.fish(kind))

@@ -1,16 +1,20 @@
-"""Checks of a merge without reading weights: findings, targets, origins."""
+"""Checks of a merge without reading weights: findings, targets, origins, and its record in few lines."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
+from kingyo.api.merging import loader_of
 from kingyo.merging.engine import MergeOptions
-from kingyo.merging.engine.preflight import Preflight, check_merge
-from kingyo.merging.engine.record import preflight_record
+from kingyo.merging.engine.preflight import Preflight, check_merge, render_card, write
+from kingyo.merging.engine.record import JobGroup, common_text, group, preflight_record
+from tests.merging.checkpoints.architectures import DIFFUSERS, HAS_DIFFUSERS, build
 from tests.merging.engine.preflight.conftest import Ask
 from tests.models_on_disk import fine_tuned
 
@@ -131,3 +135,96 @@ def test_the_record_is_plain_data(write_request: Ask) -> None:
     assert [each["role"] for each in target["models"]] == ["merged", "merged", "base"]
     assert target["bytes"] == sum(target["files"].values())
     assert record["warnings"] == [] and len(record["notes"]) == 1
+
+
+UP = "model.layers.{0–2}.mlp.up_proj.weight"
+
+
+def groups_of(write_request: Ask, **changes: object) -> dict[str, JobGroup]:
+    plan = check_merge(*write_request(**changes)).outputs[0].plan
+    return {each.label: each for each in group(plan)}
+
+
+def test_layers_are_one_line_for_each_form(write_request: Ask) -> None:
+    plan = check_merge(*write_request()).outputs[0].plan
+    groups = {each.label: each for each in group(plan)}
+    assert len(plan.jobs) == sum(each.count for each in groups.values()) == 30
+    assert len(groups) == 12, "nine in the layers of a Llama, and three outside"
+    assert (groups[UP].count, groups[UP].shape, groups[UP].dtype) == (3, (32, 16), "float32")
+    assert groups["lm_head.weight"].count == 1
+    shared = set(common_text(list(groups.values())))
+    assert {"lambda 1", "normalize true", "weight 0.5", "density 0.5"} <= shared
+
+
+def test_values_that_differ_become_a_range(write_request: Ask) -> None:
+    values = [{"filter": "layers.1.mlp", "value": 2.0}, {"value": 0.5}]
+    groups = groups_of(write_request, parameters={"weight": values, "density": [0.1, 0.2, 0.9]})
+    assert {"weight 0.5…2", "density 0.1…0.9"} <= set(groups[UP].how)
+    assert {"weight 0.5", "density 0.9"} <= set(groups["lm_head.weight"].how)
+    assert "weight 0.5" not in common_text(list(groups.values()))
+
+
+def test_each_source_has_a_value(write_request: Ask) -> None:
+    models = [
+        {"model": f"source-{i}", "parameters": {"weight": weight}} for i, weight in ((0, [0, 1]), (1, 2))
+    ]
+    changes: dict[str, object] = {"merge_method": "linear", "base_model": None, "parameters": None}
+    assert "weight 0…1 2" in groups_of(write_request, models=models, **changes)[UP].how
+
+
+@pytest.mark.parametrize("use", ["base", "source-1"])
+def test_copied_tensors_name_their_source(write_request: Ask, use: str) -> None:
+    groups = groups_of(write_request, parts={"language": use})
+    assert {each.how for each in groups.values()} == {(f"copied from {use}",)}
+
+
+LINEAR = "merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters: {weight: 1.0}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "library", "pipeline"),
+    [
+        ("gpt2", "transformers", "text-generation"),
+        ("vit", "transformers", "image-classification"),
+        ("t5", "transformers", None),
+        ("unet", "diffusers", "text-to-image"),
+    ],
+)
+def test_the_card_names_the_loading_class(
+    write_request: Ask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    library: str,
+    pipeline: str | None,
+) -> None:
+    if kind in DIFFUSERS and not HAS_DIFFUSERS:
+        pytest.skip("diffusers is not installed")
+    build(kind, tmp_path / "one")
+    fine_tuned(tmp_path / "one", tmp_path / "two", seed=1)
+    checked = check_merge(*write_request(LINEAR))
+    assert checked.error is None, checked.error
+    (target,) = checked.outputs
+    head = ModelCard(render_card(target, loader_of(target))).data.to_dict()
+    assert head["library_name"] == library and head.get("pipeline_tag") == pipeline
+    out = write(checked, target, loader=loader_of(target))
+    code = re.search(r"```python\n(.*?)\n```", (out / "README.md").read_text(), re.DOTALL)
+    if library == "diffusers" or pipeline is None:
+        assert code is None
+        return
+    assert code is not None
+    monkeypatch.chdir(out)
+    exec(code[1], {})
+
+
+def test_text_from_models_cannot_break_out(write_request: Ask, models: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a|b`<b>"
+    fine_tuned(models / "base", odd, seed=4)
+    (odd / "README.md").write_text('---\nlicense: "mit|x\\n# evil"\nlanguage: ["en: [", 7]\n---\n')
+    checked = check_merge(*write_request(models=[{"model": str(odd)}, {"model": "source-0"}]))
+    card = render_card(checked.outputs[0])
+    assert ModelCard(card).data.to_dict()["tags"] == ["merge", "kingyo"]
+    assert str(tmp_path) not in card
+    rows = [line for line in card.splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    assert "\n# evil" not in card

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from kingyo.errors import KingyoError, MistakesError
 from kingyo.merging.engine.preflight import check_merge
-from kingyo.merging.recipe import load_recipes
 from tests.models_on_disk import llama
 
 
@@ -85,20 +82,4 @@ def test_a_missing_model_hides_neither_missing_values_nor_models_that_do_not_fit
         fit,
         *(f"weight of {name}:" for name in names),
         "nowhere: expected a folder",
-    )
-
-
-def test_mistakes_in_several_recipes_are_reported_at_once(tmp_path: Path) -> None:
-    file = tmp_path / "recipes.yaml"
-    file.write_text(
-        "name: 3\nmerge_method: linear\nmodels: []\n---\nmerge_method: linear\nmodls: [{model: 3}]\n"
-    )
-    with pytest.raises(MistakesError) as caught:
-        load_recipes(file)
-    require(
-        [str(each) for each in caught.value.mistakes],
-        "recipe 1: name: expected text",
-        "recipe 1: models: expected a list of models",
-        "recipe 2: expected a known key; received 'modls'",
-        "recipe 2: models[0].model: expected text",
     )
