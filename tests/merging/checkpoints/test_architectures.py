@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint, Layout, open_checkpoint, select
 from kingyo.merging.engine import open_sources, plan, to_folder
 from kingyo.merging.recipe import Recipe
 from tests.merging.checkpoints.architectures import ARCHITECTURES, DIFFUSERS, HAS_DIFFUSERS, build
+from tests.merging.checkpoints.fitting import loaded
 from tests.models_on_disk import fine_tuned
 
 Built = Callable[[str], Checkpoint]
@@ -233,11 +233,7 @@ def load(folder: Path) -> Any:
         import diffusers
 
         return getattr(diffusers, config["_class_name"]).from_pretrained(folder)
-    model, report = getattr(transformers, config["architectures"][0]).from_pretrained(
-        folder, output_loading_info=True
-    )
-    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    return model
+    return loaded(folder)
 
 
 @pytest.mark.parametrize(

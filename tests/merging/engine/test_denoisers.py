@@ -101,17 +101,6 @@ def test_a_lora_has_one_strength_beside_weights_per_group(folder: Path) -> None:
         torch.testing.assert_close(tensor, fused, rtol=1e-5, atol=1e-5)
 
 
-def test_a_lora_is_fused_with_a_fixed_strength(folder: Path) -> None:
-    write_lora(folder, TO_Q)
-    sources = {"ja": "unet/ja", "lora": LORA}
-    own = {"lora": SourceValues(values={"weight": 1.0})}
-    search_space = space(folder, "task_arithmetic", sources, groups="mbw", own=own)
-    assert {axis.family for axis in search_space.axes} == {"weight/ja"}
-    recipe = search_space.decode(tuple(axis.first for axis in search_space.axes))
-    assert recipe.sources[1].parameters == {"weight": 1.0}
-    assert search_space.known_points() == {}
-
-
 def mbw(text: str, base: str = "unet/base") -> Recipe:
     models = [{"model": "unet/ja", "parameters": {"weight": {"mbw": text}}}]
     return Recipe.from_dict({"merge_method": "task_arithmetic", "base_model": base, "models": models})

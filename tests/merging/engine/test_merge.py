@@ -15,7 +15,6 @@ from transformers import AutoModelForCausalLM
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.merging.engine import Sources, compute, into, open_sources, plan, to_folder
-from kingyo.merging.engine.record import heading
 from kingyo.merging.methods import METHODS, takes_base
 from kingyo.merging.recipe import Conditional, Recipe, Source, Value
 from tests.models_on_disk import FAMILIES, family, fine_tuned, llama, qwen2
@@ -122,12 +121,6 @@ def test_a_live_model_on_a_gpu(folder: Path) -> None:
                 into(plan(spec, gpu_sources), live)
             for job in plan(spec, cpu_sources).jobs:
                 assert torch.equal(live[job.name].cpu(), compute(job, cpu_sources.read).to(dtype)), method
-
-
-def test_a_plan_can_be_read(folder: Path) -> None:
-    spec = recipe("dare_ties")
-    lines = heading(plan(spec, open_sources(spec, folder / "llama" / "float32")))
-    assert lines == ["dare_ties of 3: source-0, source-1, source-2", "base: base", "seed: 7"]
 
 
 MISTAKES: dict[str, tuple[Recipe, str]] = {

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoModelForSeq2SeqLM
 
 from kingyo.errors import KingyoError
 from kingyo.merging.engine import compute, open_sources, plan, rooted, to_folder
 from kingyo.merging.recipe import Recipe
 from tests.merging.checkpoints.architectures import build
+from tests.merging.checkpoints.fitting import loaded
 from tests.merging.vocabulary.makers import EMBEDDING, llama, words
 
 
@@ -68,8 +68,7 @@ def test_slices_of_one_module(folder: Path, tmp_path: Path) -> None:
     out = to_folder(plan(spec, opened), tmp_path / "out")
     config = json.loads((out / "config.json").read_text())
     assert (config["num_layers"], config["num_decoder_layers"]) == (5, 3)
-    model, report = AutoModelForSeq2SeqLM.from_pretrained(out, output_loading_info=True)
-    assert not any(report.values()), report
+    model = loaded(out)
     name = "encoder.block.{}.layer.1.DenseReluDense.wi.weight"
     assert torch.equal(model.state_dict()[name.format(4)], opened["t5-0"].read(name.format(2)))
 
@@ -84,9 +83,7 @@ def test_a_part_can_be_kept_unchanged(folder: Path, tmp_path: Path) -> None:
         assert (job.method is not None) == is_merged, job.name
         if not is_merged:
             assert torch.equal(compute(job, planned.sources.read), opened["llava-0"].read(job.name))
-    out = to_folder(planned, tmp_path / "out")
-    _, report = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
-    assert not any(report.values()), report
+    loaded(to_folder(planned, tmp_path / "out"))
 
 
 def test_a_part_can_come_from_another_model(folder: Path) -> None:

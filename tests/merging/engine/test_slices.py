@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.merging.engine import Sources, TensorInput, compute, into, open_sources, plan, to_folder
 from kingyo.merging.recipe import Recipe
 from tests.merging.checkpoints.architectures import build
+from tests.merging.checkpoints.fitting import loaded
 from tests.merging.engine.conftest import LAYERS
 from tests.models_on_disk import FAMILIES, llama
 
@@ -55,8 +55,7 @@ def test_the_output_loads_and_has_all_layers(models: Path, tmp_path: Path) -> No
     planned = plan(STACKED, open_sources(STACKED, models))
     out = to_folder(planned, tmp_path / "out")
     assert json.loads((out / "config.json").read_text())["num_hidden_layers"] == 6
-    model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
-    assert not any(report.values())
+    model = loaded(out)
     live = {name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}
     into(planned, live)
     assert all(torch.equal(live[name], tensor) for name, tensor in model.state_dict().items())
@@ -100,8 +99,7 @@ def test_any_architecture_can_be_stacked(tmp_path: Path, name: str) -> None:
     folder = build(name, tmp_path / "model")
     spec = recipe("passthrough", piece((str(folder), 1, 3)), piece((str(folder), 0, 2)))
     out = to_folder(plan(spec, open_sources(spec)), tmp_path / "out")
-    model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
-    assert not any(report.values()), report
+    model = loaded(out)
     assert model.config.num_hidden_layers == 4
     source, stacked = open_checkpoint(str(folder)), open_checkpoint(str(out))
     for place, layer in enumerate((1, 2, 0, 1)):

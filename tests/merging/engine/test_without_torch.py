@@ -23,24 +23,8 @@ from tests.models_on_disk import family, fine_tuned
 from tests.slow import slow
 
 pytest.importorskip("numba")
-DESCRIBED: dict[str, dict[str, object]] = {
-    "linear": {"weight": 0.4},
-    "task_arithmetic": {"weight": 0.4},
-    "slerp": {"t": 0.3},
-    "nuslerp": {"weight": 0.4},
-    "multislerp": {"weight": 0.4},
-    "karcher": {},
-    "model_stock": {},
-    "passthrough": {},
-    "ties": {"weight": 0.4, "density": 0.3},
-    "breadcrumbs": {"weight": 0.4, "density": 0.3},
-    "breadcrumbs_ties": {"weight": 0.4, "density": 0.3, "rescale": True},
-    "dare_linear": {"weight": 0.4, "density": 0.3},
-    "dare_ties": {"weight": 0.4, "density": 0.3},
-    "della_linear": {"weight": 0.4, "density": 0.3},
-    "della": {"weight": 0.4, "density": 0.3},
-    "sce": {"select_topk": 0.4},
-}
+DESCRIBED = [name for name in METHODS.names() if describes(METHODS.get(name))]
+VALUES = {"weight": 0.4, "t": 0.3, "density": 0.3, "select_topk": 0.4}
 COMMANDS = """
 import sys
 from kingyo.cli import app
@@ -65,7 +49,10 @@ def recipe_of(method: str, **changes: object) -> dict[str, object]:
     method_ = METHODS.get(method)
     models = [f"source-{i}" for i in range(3)][: method_.max_sources or 3]
     base = {"base_model": "base"} if takes_base(method_) else {}
-    parameters = DESCRIBED.get(method, {})
+    names = {each.name for each in method_.params}
+    parameters: dict[str, object] = {name: value for name, value in VALUES.items() if name in names}
+    if method == "breadcrumbs_ties":
+        parameters["rescale"] = True
     return {
         "merge_method": method,
         "models": [{"model": each} for each in models],
@@ -77,6 +64,7 @@ def recipe_of(method: str, **changes: object) -> dict[str, object]:
 
 def test_described_merges_import_no_torch(folder: Path, tmp_path: Path) -> None:
     """Surveys, estimates and merges by all methods that describe; torch gives the same bits."""
+    assert len(DESCRIBED) >= 16
     for method in DESCRIBED:
         (folder / f"{method}.yaml").write_text(yaml.safe_dump(recipe_of(method)))
     lines = [f"{folder / method}.yaml|{tmp_path / method}" for method in DESCRIBED]
@@ -96,10 +84,6 @@ def same(one: Path, other: Path) -> bool:
     return first.keys() == second.keys() and all(
         torch.equal(first[name].view(torch.uint8), second[name].view(torch.uint8)) for name in first
     )
-
-
-def test_all_methods_that_describe_are_tried_here() -> None:
-    assert {name for name in METHODS.names() if describes(METHODS.get(name))} == DESCRIBED.keys()
 
 
 def tuned_as(folder: Path, out: Path, change: Callable[[str, torch.Tensor], torch.Tensor]) -> Path:
