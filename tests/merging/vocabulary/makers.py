@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from kingyo.merging.vocabulary import AlignedReads, TokenModels, Vocabulary
+from kingyo.merging.vocabulary import TokenModels, Vocabulary
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 FISH = (
@@ -204,14 +204,12 @@ def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
 
 
 class Folders:
-    """A reader of checkpoints that records its reads."""
+    """A reader of checkpoints."""
 
     def __init__(self, *folders: Path) -> None:
         self._weights = {folder.name: weights(folder) for folder in folders}
-        self.asked: list[tuple[str, str]] = []
 
     def read(self, model: str, tensor: str) -> Tensor:
-        self.asked.append((model, tensor))
         return self._weights[model][tensor]
 
 
@@ -221,23 +219,6 @@ def write_files(vocabulary: Vocabulary, folder: Path) -> Path:
     for name, content in vocabulary.files.items():
         (folder / name).write_bytes(content)
     return folder
-
-
-def merge(vocabulary: Vocabulary, out: Path, shares: Mapping[Path, float]) -> Path:
-    """Write a weighted sum of aligned tensors as a checkpoint, like the engine."""
-    folders = list(shares)
-    first = folders[0]
-    reads = AlignedReads(vocabulary, Folders(*folders).read, (EMBEDDING, HEAD))
-    tensors = {
-        tensor: sum(share * reads.read(folder.name, tensor) for folder, share in shares.items())
-        for tensor in weights(first)
-    }
-    write_files(vocabulary, out)
-    config = json.loads((first / "config.json").read_text())
-    updated = {**config, **vocabulary.config_updates(config, first.name)}
-    (out / "config.json").write_text(json.dumps(updated))
-    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
-    return out
 
 
 def tokens_and_logits(folder: Path, text: str) -> tuple[list[str], Tensor, dict[str, int]]:

@@ -10,6 +10,8 @@ import torch
 from tokenizers import AddedToken
 
 from kingyo.errors import KingyoError
+from kingyo.merging.engine import open_sources, plan, to_folder
+from kingyo.merging.recipe import Recipe
 from kingyo.merging.vocabulary import TokenizerChoice, build_vocabulary
 from tests.merging.vocabulary import makers
 from tests.merging.vocabulary.makers import (
@@ -20,7 +22,6 @@ from tests.merging.vocabulary.makers import (
     cut,
     llama,
     load_tokenizer,
-    merge,
     models_of,
     tokens_and_logits,
     words,
@@ -38,7 +39,17 @@ def test_an_extension(kind: str, tmp_path: Path) -> None:
     small = llama(tmp_path / "small", makers.small(kind), seed=1)
     large = llama(tmp_path / "large", makers.large(kind), seed=2, added=[START, END])
     vocabulary = build_vocabulary(UNION, models_of(small, large, base=0))
-    out = merge(vocabulary, tmp_path / "out", {small: 0.0, large: 1.0})
+    models = [
+        {"model": str(each), "parameters": {"weight": weight}} for each, weight in ((small, 0), (large, 1))
+    ]
+    recipe = {
+        "merge_method": "linear",
+        "base_model": str(small),
+        "models": models,
+        "tokenizer_source": "union",
+    }
+    spec = Recipe.from_dict(recipe)
+    out = to_folder(plan(spec, open_sources(spec)), tmp_path / "out")
     loaded = load_tokenizer(out)
     first, second = (load_tokenizer(folder).get_vocab() for folder in (small, large))
     assert loaded.get_vocab() == vocabulary.tokens
