@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from kingyo.merging.engine import open_sources, plan
 from kingyo.merging.recipe import Recipe
-from tests.merging.checkpoints.denoisers import write_denoiser
 from tests.oracle.peer import SD_MECHA, find_python
 
 pytestmark = pytest.mark.oracle
@@ -50,11 +50,19 @@ def blocks_of(model: str, text: str) -> dict[str, float]:
     return blocks if model == "sd1-ldm" else {"VAE": 0.0, **{k: blocks[k] for k in SDXL}}
 
 
+def write_denoiser(folder: Path, names: list[str]) -> None:
+    """Write a UNet with zero matrices of 4 × 4."""
+    folder.mkdir(parents=True)
+    tensors = {name: torch.zeros(4, 4) for name in names}
+    save_file(tensors, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps({"_class_name": "UNet2DConditionModel"}))
+
+
 def weights_of(folder: Path, names: list[str], text: str) -> dict[str, float]:
     """Our weight of each tensor of a UNet."""
-    for seed, name in enumerate(("a", "b")):
+    for name in ("a", "b"):
         if not (folder / name).exists():
-            write_denoiser(folder / name, names, seed)
+            write_denoiser(folder / name, names)
     models = [{"model": "b", "parameters": {"weight": {"mbw": text}}}]
     recipe = Recipe.from_dict({"merge_method": "task_arithmetic", "base_model": "a", "models": models})
     jobs = plan(recipe, open_sources(recipe, folder)).jobs

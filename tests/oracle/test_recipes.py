@@ -265,7 +265,7 @@ def test_a_lora_on_a_model(
 def test_rows_of_the_same_tokens(
     method: str, source: str, models_with_different_vocabularies: World, peer: Peer, ours: Ours
 ) -> None:
-    """``tests/merging/vocabulary/test_oracle.py`` goes into the details."""
+    """``test_vocabulary.py`` goes into the details."""
     world = models_with_different_vocabularies
     recipe = models(method, "base", "s0", "s1", parameters={"weight": 0.5})
     recipe = placed({**recipe, "base_model": "base"}, world)

@@ -70,12 +70,12 @@ def _model(family: str, head: str, **config: Any) -> Built:
     return getattr(transformers, f"{family}{head}")(parsed)
 
 
-def _causal(family: str, **config: Any) -> Callable[[], Built]:
-    return partial(_model, family, "ForCausalLM", **config)
-
-
 def _whole(family: str, head: str, **config: Any) -> Callable[[], Built]:
     return partial(_model, family, head, **config)
+
+
+def _causal(family: str, **config: Any) -> Callable[[], Built]:
+    return _whole(family, "ForCausalLM", **config)
 
 
 def _vlm(
@@ -129,16 +129,7 @@ ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
     ),
     "gpt2": _whole("GPT2", "LMHeadModel", vocab_size=64, n_embd=16, n_layer=3, n_head=4, n_positions=64),
     "gpt_neox": _causal("GPTNeoX", **MULTI_HEAD),
-    "opt": _causal(
-        "OPT",
-        vocab_size=64,
-        hidden_size=16,
-        ffn_dim=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=64,
-        word_embed_proj_dim=16,
-    ),
+    "opt": _causal("OPT", **DECODER, ffn_dim=32, word_embed_proj_dim=16),
     "phi3": _causal("Phi3", **DECODER, pad_token_id=0),
     "falcon": _causal("Falcon", vocab_size=64, hidden_size=16, num_hidden_layers=3, num_attention_heads=4),
     "bloom": _causal("Bloom", vocab_size=64, hidden_size=16, n_layer=3, n_head=4),
@@ -160,7 +151,6 @@ ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
     "gpt_oss": _causal("GptOss", **DECODER, head_dim=4, num_local_experts=4),  # fused experts
     "deepseek_v3": _causal("DeepseekV3", **{**DECODER, **_DEEPSEEK}),
     "bert": _whole("Bert", "ForMaskedLM", **ENCODER, vocab_size=64),
-    "roberta": _whole("Roberta", "ForMaskedLM", **ENCODER, vocab_size=64),
     "vit": _whole("ViT", "ForImageClassification", **VISION),
     "clip": _whole(
         "CLIP",
@@ -183,11 +173,6 @@ ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
     ),
     "qwen2_vl": _vlm(
         "Qwen2VL", {**DECODER, "rope_parameters": MROPE}, {**_QWEN_EYE, "embed_dim": 16, "mlp_ratio": 2}
-    ),
-    "qwen2_5_vl": _vlm(
-        "Qwen2_5_VL",
-        {**DECODER, "rope_parameters": MROPE},
-        {**_QWEN_EYE, "out_hidden_size": 16, "intermediate_size": 32},
     ),
     "qwen3_vl": _vlm(
         "Qwen3VL",

@@ -42,7 +42,8 @@ def resized(folder: Path, rows: int, *, seed: int = 9) -> Path:
     def change(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         for name in (HEAD, EMBEDDING):
             if name in tensors:
-                new = torch.randn(max(0, rows - len(tensors[name])), 16, generator=generator)
+                n, width = tensors[name].shape
+                new = torch.randn(max(0, rows - n), width, generator=generator)
                 tensors[name] = torch.cat([tensors[name], new])[:rows].contiguous()
         return tensors
 

@@ -1,4 +1,4 @@
-"""A tiny diffusers pipeline: a UNet, a text encoder, and components without weights."""
+"""A tiny diffusers pipeline: a UNet, a text encoder, components without weights; and tensors of LoRAs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 UNET = {
     "conv_in.weight": (8, 4, 3, 3),
@@ -57,3 +58,17 @@ def pipeline(folder: Path, seed: int = 0) -> Path:
     (folder / "model_index.json").write_text(json.dumps(INDEX))
     (folder / "README.md").write_text("---\nlicense: openrail++\n---\n\nA pipeline.\n")
     return folder
+
+
+RANK = 2
+Tensors = dict[str, Tensor]
+
+
+def pair(shape: tuple[int, ...], seed: int, rank: int = RANK) -> tuple[Tensor, Tensor]:
+    """Return random down and up weights; for a convolution, k × k down and 1 × 1 up."""
+    generator = torch.Generator().manual_seed(seed)
+    outputs, *inputs = shape
+    ones = [1] * (len(shape) - 2)
+    return torch.randn(rank, *inputs, generator=generator), torch.randn(
+        outputs, rank, *ones, generator=generator
+    )

@@ -99,15 +99,15 @@ def hub(tmp_path: Path) -> Generator[Hub]:
         yield served
 
 
-def kingyo(hub: Hub, tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | hub.environment(tmp_path / "home")
-    words = [sys.executable, "-m", "kingyo", *command]
-    return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+def python(hub: Hub, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *words]
+    environment = os.environ | hub.environment(folder / "home")
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     recipe(tmp_path, "org/a", "org/b/unet@main")
-    done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "out", "--component", "unet")
+    done = python(hub, tmp_path, "-m", "kingyo", "merge", "recipe.yaml", "out", "--component", "unet")
     assert done.returncode == 0, done.stderr
     a, b = (load_file(tmp_path / "hub/org" / name) for name in (f"a/{WEIGHTS}", f"b/{HALF}"))
     merged = load_file(tmp_path / "out/diffusion_pytorch_model.safetensors")
@@ -119,7 +119,7 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
     assert "org/a/unet" in (tmp_path / "out/recipe.yaml").read_text()
     for name in ("org/a/unett", "org/m/unet"):
         recipe(tmp_path, name)
-        done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "other", "--dry-run")
+        done = python(hub, tmp_path, "-m", "kingyo", "merge", "recipe.yaml", "other", "--dry-run")
         assert done.returncode == 1 and "one model of a diffusers pipeline" in done.stdout + done.stderr
 
 
@@ -157,9 +157,7 @@ def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
         "org/old/unet": bias,
         "org/a/unet+org/style/other.safetensors": "expected",
     }
-    environment = os.environ | hub.environment(tmp_path / "home")
-    command = [sys.executable, "-c", OPEN, *expected]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    done = python(hub, tmp_path, "-c", OPEN, *expected)
     for (reference, says), line in zip(expected.items(), done.stdout.splitlines(), strict=True):
         assert says in line, f"{reference}: {line}"
     assert "org/a/unet/diffusion_pytorch_model.bin" not in hub.sent

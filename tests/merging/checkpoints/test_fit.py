@@ -31,27 +31,24 @@ def test_a_plain_model_merges_into_the_language_part(tmp_path: Path) -> None:
         other.read("model.norm.weight")
 
 
-@pytest.mark.parametrize(
-    ("parts", "merged"),
-    [
-        ({}, {"language"}),
-        ({"vision": "other"}, {"language"}),
-        ({"projector": "merge"}, {"projector"}),
-        ({"language": "merge", "vision": "merge"}, {"language", "vision"}),
-        ({"language": "other"}, set[str]()),
-    ],
+PARTS: tuple[tuple[dict[str, str], set[str]], ...] = (
+    ({}, {"language"}),
+    ({"vision": "other"}, {"language"}),
+    ({"projector": "merge"}, {"projector"}),
+    ({"language": "merge", "vision": "merge"}, {"language", "vision"}),
+    ({"language": "other"}, set()),
 )
-def test_parts_that_are_not_named_are_those_of_the_frame(
-    tmp_path: Path, parts: dict[str, str], merged: set[str]
-) -> None:
+
+
+def test_parts_that_are_not_named_are_those_of_the_frame(tmp_path: Path) -> None:
     layout = open_checkpoint(str(build("llava", tmp_path / "vlm"))).layout
-    uses = select(layout, parts, "frame")
-    assert {layout.part(name) for name, use in uses.items() if use == "merge"} == merged
-    others = {use for name, use in uses.items() if layout.part(name) not in merged | parts.keys()}
-    assert others <= {"frame"}
-    assert (
-        uses["language_model.lm_head.weight"] == uses["language_model.model.embed_tokens.weight"] == "frame"
-    )
+    for parts, merged in PARTS:
+        uses = select(layout, parts, "frame")
+        assert {layout.part(name) for name, use in uses.items() if use == "merge"} == merged
+        others = {use for name, use in uses.items() if layout.part(name) not in merged | parts.keys()}
+        assert others <= {"frame"}
+        outer = ("language_model.lm_head.weight", "language_model.model.embed_tokens.weight")
+        assert {uses[name] for name in outer} == {"frame"}
 
 
 @pytest.mark.parametrize(
@@ -97,14 +94,14 @@ def test_models_that_fit_are_unchanged(tmp_path: Path) -> None:
     assert isinstance(fitted.models[other.reference], Checkpoint)
 
 
-BREAKING: dict[str, dict[str, Any]] = {
-    "num_attention_heads": {"num_attention_heads": 2},
-    "num_key_value_heads": {"num_key_value_heads": 1},
-    "head_dim": {"head_dim": 8},
-    "hidden_act": {"hidden_act": "gelu"},
-    "model_type": {"model_type": "mistral"},
+ERRORS: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "hidden_act": "gelu",
+    "model_type": "mistral",
 }
-NOTED: dict[str, dict[str, Any]] = {
+WARNINGS: dict[str, dict[str, Any]] = {
     "rope_theta": {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
     "rope_type": {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}},
     "rms_norm_eps": {"rms_norm_eps": 1e-3},
@@ -123,12 +120,18 @@ HARMLESS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("key", BREAKING)
-def test_other_functions_of_the_same_weights_are_errors(tmp_path: Path, key: str) -> None:
+def test_differences_of_configs_are_errors_warnings_or_nothing(tmp_path: Path) -> None:
     like = open_checkpoint(str(llama(tmp_path / "like")))
-    other = open_checkpoint(str(restate(llama(tmp_path / "other"), **BREAKING[key])))
-    with pytest.raises(KingyoError, match=f"{key} in config.json"):
-        fit(like, [other])
+
+    def stating(name: str, **keys: Any) -> Checkpoint:
+        return open_checkpoint(str(restate(shutil.copytree(like.path, tmp_path / name), **keys)))
+
+    for key, value in ERRORS.items():
+        with pytest.raises(KingyoError, match=f"{key} in config.json"):
+            fit(like, [stating(key, **{key: value})])
+    for key, keys in WARNINGS.items():
+        assert any(key in warning for warning in fit(like, [stating(key, **keys)]).warnings)
+    assert fit(like, [stating("harmless", **HARMLESS)]).warnings == ()
 
 
 def test_parts_that_are_not_merged_may_differ(tmp_path: Path) -> None:
@@ -148,19 +151,6 @@ def test_language_parts_of_two_families_may_be_merged(tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match="model_type"):
         fit(like, [other])
     assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
-
-
-@pytest.mark.parametrize("key", NOTED)
-def test_small_differences_are_warnings(tmp_path: Path, key: str) -> None:
-    like = open_checkpoint(str(llama(tmp_path / "like")))
-    other = open_checkpoint(str(restate(llama(tmp_path / "other"), **NOTED[key])))
-    assert any(key in warning for warning in fit(like, [other]).warnings)
-
-
-def test_differences_without_effect_are_ignored(tmp_path: Path) -> None:
-    like = open_checkpoint(str(llama(tmp_path / "like")))
-    other = open_checkpoint(str(restate(llama(tmp_path / "other"), **HARMLESS)))
-    assert fit(like, [other]).warnings == ()
 
 
 def test_defaults_count_as_stated(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kingyo.merging.checkpoints import Checkpoint, fit, open_checkpoint
 from kingyo.merging.checkpoints.checkpoint import KEPT_BELOW
 from kingyo.merging.checkpoints.header import map_tensor, read_header
 from tests.merging.checkpoints.adapters import opened, train
-from tests.merging.checkpoints.lora_files import pair
+from tests.merging.checkpoints.pipelines import pair
 from tests.models_on_disk import gpt2, llama
 from tests.scout.weights import write, write_lora
 

@@ -1,8 +1,11 @@
-"""Checkpoints are opened lazily; broken files give one clear error."""
+"""Checkpoints are opened lazily; broken files give one clear error; fingerprints and stamps of files."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
-from kingyo.merging.checkpoints import open_checkpoint
+from kingyo.merging.checkpoints import fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
 from tests.merging.checkpoints.architectures import HAS_DIFFUSERS, build
 from tests.merging.checkpoints.fitting import restate, rewrite
 from tests.models_on_disk import FAMILIES, llama, qwen2
@@ -160,6 +163,7 @@ def test_broken_folders_are_one_clear_error(tmp_path: Path, how: str) -> None:
         open_checkpoint("m", tmp_path)
     assert Path(caught.value.argument).name == argument
     assert received in caught.value.received
+    assert ("GgufConfig(dequantize=True)" in caught.value.remedy) == ("GGUF" in how)
 
 
 def test_a_tied_head_that_is_stored_is_hidden_and_an_untied_one_stays(tmp_path: Path) -> None:
@@ -208,3 +212,65 @@ def test_code_of_a_model_is_reported_and_not_run(tmp_path: Path) -> None:
     assert not open_checkpoint("m", tmp_path).runs_code
     restate(folder, text_config={"auto_map": {"AutoConfig": "evil.C"}})
     assert open_checkpoint("m", tmp_path).runs_code
+
+
+def test_fingerprints_equal_those_of_older_versions(tmp_path: Path) -> None:
+    """A resumed run recognises its models."""
+    folder = llama(tmp_path / "m")
+    names = sorted(file.name for file in folder.iterdir())
+    lines = (f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n" for name in names)
+    deciding = {name for name in names if name != "README.md"}
+    digest = hashlib.sha256("".join(line for line in lines if line.split()[0] in deciding).encode())
+    checkpoint = open_checkpoint("m", tmp_path)
+    for check in (False, True):
+        assert fingerprints_of([checkpoint], check_finite=check) == {"m": digest.hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bad"),
+    [
+        (torch.float8_e4m3fn, math.nan),
+        (torch.float8_e5m2, math.nan),
+        (torch.bfloat16, math.inf),
+        (torch.bfloat16, -math.inf),
+    ],
+)
+def test_weights_that_are_not_finite(tmp_path: Path, dtype: torch.dtype, bad: float) -> None:
+    folder = rewrite(
+        llama(tmp_path / "m"), lambda all_: {name: each.to(dtype) for name, each in all_.items()}
+    )
+    assert fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
+
+    def spoil(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        spoilt = tensors["model.norm.weight"].float()
+        spoilt[3] = bad
+        return {**tensors, "model.norm.weight": spoilt.to(dtype)}
+
+    rewrite(folder, spoil)
+    with pytest.raises(KingyoError) as error:
+        fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
+    assert error.value.argument == "m: model.norm.weight"
+
+
+@pytest.mark.parametrize("change", ["weights", "touched", "replaced", "added"])
+def test_stamps_notice_changed_files(tmp_path: Path, change: str) -> None:
+    folder = llama(tmp_path / "m")
+    weights = folder / "model.safetensors"
+    stamps = json.loads(json.dumps(stamps_of(open_checkpoint("m", tmp_path))))
+    assert is_as_stamped(open_checkpoint("m", tmp_path), stamps)
+    status = weights.stat()
+    if change == "weights":
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif change == "touched":
+        weights.touch()
+    elif change == "replaced":
+        (folder / "copy").write_bytes(weights.read_bytes())
+        os.utime(folder / "copy", ns=(status.st_atime_ns, status.st_mtime_ns))
+        (folder / "copy").replace(weights)
+    else:
+        (folder / "added_tokens.json").write_text("{}")
+    assert not is_as_stamped(open_checkpoint("m", tmp_path), stamps)
+    assert not is_as_stamped(open_checkpoint("m", tmp_path), None)

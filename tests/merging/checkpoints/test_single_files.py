@@ -25,9 +25,9 @@ from kingyo.merging.engine import MergeOptions, open_sources
 from kingyo.merging.engine.preflight import check_merge, write
 from kingyo.merging.recipe import Recipe
 from tests.hub import serve
-from tests.merging.checkpoints.lora_files import Tensors
+from tests.merging.checkpoints.pipelines import Tensors
 from tests.models_on_disk import llama
-from tests.tiny_pipelines import DRAW, WRITERS
+from tests.tiny_pipelines import WRITERS
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -96,20 +96,13 @@ def assert_equal(one: Tensors, other: Tensors) -> None:
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion", "stable_diffusion_xl"])
-def test_diffusers_draws_the_same_picture_from_the_file(library: Library, family: str) -> None:
+def test_diffusers_reads_the_same_weights_from_the_file(library: Library, family: str) -> None:
     file, folder = library(family) / FILE, library(family) / "community-pipeline"
     original = diffusers.DiffusionPipeline.from_pretrained(folder)
     again = type(original).from_single_file(str(file), config=str(folder), local_files_only=True)
     for name in ("unet", "vae", "text_encoder", "text_encoder_2"):
         if hasattr(original, name):
             assert_equal(getattr(original, name).state_dict(), getattr(again, name).state_dict())
-
-    def draw(pipeline: Any) -> Any:
-        generator = torch.Generator().manual_seed(0)
-        options = {"num_inference_steps": 1, "output_type": "pt", "generator": generator}
-        return pipeline("a cat", **options, **DRAW[family]).images
-
-    torch.testing.assert_close(draw(original), draw(again), rtol=0, atol=2e-6)  # other strides in memory
 
 
 def test_the_text_encoder_of_stable_diffusion_2_has_names_of_open_clip(sd: Path) -> None:

@@ -1,4 +1,4 @@
-"""Merges of denoisers by groups, with a LoRA of one strength, compared with sums that the tests compute."""
+"""Merges of denoisers by groups, with a LoRA of one strength; the same live and on disk."""
 
 from __future__ import annotations
 
@@ -6,28 +6,50 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kingyo.core.types import Genome
+from kingyo.core.types import Drawing, DrawingPrompt, Genome
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
-from kingyo.merging.engine import open_sources, plan, to_folder
+from kingyo.merging.checkpoints.locate import whole_pipeline
+from kingyo.merging.engine import into, open_sources, plan, to_folder
 from kingyo.merging.methods import METHODS
-from kingyo.merging.recipe import Recipe
+from kingyo.merging.recipe import Recipe, Source
+from kingyo.models.kinds import MODEL_KINDS, LoadOptions
 from kingyo.search.space import Bounds, ParameterSpace, SourceValues
-from tests.merging.checkpoints.denoisers import Unet, write_denoiser, write_lora
+from tests.merging.checkpoints.architectures import build
+from tests.merging.checkpoints.pipelines import pair
+from tests.models_on_disk import fine_tuned
+from tests.tiny_pipelines import DRAW, EACH_PIPELINE, WRITERS
 
-NAMES = Unet(attention=(True, False), layers=1).names
+pytest.importorskip("diffusers")
+
 TO_Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+TO_K = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 LORA = "unet/base+lora/style.safetensors"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for seed, name in enumerate(("base", "ja", "style")):
-        write_denoiser(tmp_path / "unet" / name, NAMES, seed)
+    base = build("unet", tmp_path / "unet" / "base")
+    for seed, name in enumerate(("ja", "style")):
+        fine_tuned(base, tmp_path / "unet" / name, seed=seed)
     return tmp_path
+
+
+def write_lora(folder: Path, *modules: str) -> dict[str, Tensor]:
+    """Write a LoRA in kohya's format; return module -> its product."""
+    (folder / "lora").mkdir()
+    written: dict[str, Tensor] = {}
+    products: dict[str, Tensor] = {}
+    for seed, module in enumerate(modules):
+        down, up = pair(tuple(tensors(folder, "base")[f"{module}.weight"].shape), seed)
+        name = f"lora_unet_{module.replace('.', '_')}"
+        written |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+        products[module] = up @ down
+    save_file(written, folder / "lora" / "style.safetensors")
+    return products
 
 
 def space(folder: Path, method: str, sources: dict[str, str], **keys: object) -> ParameterSpace:
@@ -55,34 +77,8 @@ def genome(search_space: ParameterSpace, genes: dict[str, float]) -> Genome:
     return tuple(genes.values())
 
 
-def test_weights_of_each_group_are_on_the_simplex(folder: Path) -> None:
-    sources = {name: f"unet/{name}" for name in ("base", "ja", "style")}
-    search_space = space(folder, "linear", sources, groups="conv+attn", values={"normalize": True})
-    weights = {"base": (0.2, 0.5), "ja": (0.6, 0.1), "style": (1.0, 0.4)}
-    genes = {
-        f"weight/{name}/{group}": w
-        for name, ws in weights.items()
-        for group, w in zip(("attn", "conv"), ws, strict=True)
-    }
-    result = merged(search_space.decode(genome(search_space, genes)), folder)
-    models = {name: tensors(folder, name) for name in weights}
-    for name, tensor in result.items():
-        group = 0 if any(part in name for part in ("to_q", "to_k", "to_v", "to_out.0")) else 1
-        total = sum(each[group] for each in weights.values())
-        exact = sum(each[group] / total * models[source][name].double() for source, each in weights.items())
-        torch.testing.assert_close(tensor.double(), exact, rtol=1e-6, atol=1e-6)
-
-
-def test_a_group_without_weight_has_no_mean(folder: Path) -> None:
-    sources = {name: f"unet/{name}" for name in ("ja", "style")}
-    search_space = space(folder, "linear", sources, groups="conv+attn", values={"normalize": True})
-    genes = {f"weight/{name}/{group}": w for name in sources for group, w in (("attn", 0.0), ("conv", 1.0))}
-    with pytest.raises(KingyoError, match=r"attn1.*nonzero sum"):
-        merged(search_space.decode(genome(search_space, genes)), folder)
-
-
 def test_a_lora_has_one_strength_beside_weights_per_group(folder: Path) -> None:
-    products = write_lora(folder / "lora", [TO_Q, "mid_block.attentions.0.proj_in"], seed=5)
+    products = write_lora(folder, TO_Q, TO_K)
     sources = {"ja": "unet/ja", "style": "unet/style", "lora": LORA}
     own = SourceValues(groups="one", values={"weight": Bounds(low=0.5, high=2.0, start=1.0)})
     search_space = space(folder, "task_arithmetic", sources, groups="conv+attn", own={"lora": own})
@@ -103,17 +99,6 @@ def test_a_lora_has_one_strength_beside_weights_per_group(folder: Path) -> None:
         fused = base[name] + w_ja * (ja[name] - base[name]) + w_style * (style[name] - base[name])
         fused = fused + 1.25 * products.get(name.removesuffix(".weight"), torch.zeros(()))
         torch.testing.assert_close(tensor, fused, rtol=1e-5, atol=1e-5)
-
-
-def test_a_lora_is_fused_with_a_fixed_strength(folder: Path) -> None:
-    write_lora(folder / "lora", [TO_Q], seed=5)
-    sources = {"ja": "unet/ja", "lora": LORA}
-    own = {"lora": SourceValues(values={"weight": 1.0})}
-    search_space = space(folder, "task_arithmetic", sources, groups="mbw", own=own)
-    assert {axis.family for axis in search_space.axes} == {"weight/ja"}
-    recipe = search_space.decode(tuple(axis.first for axis in search_space.axes))
-    assert recipe.sources[1].parameters == {"weight": 1.0}
-    assert search_space.known_points() == {}
 
 
 def mbw(text: str, base: str = "unet/base") -> Recipe:
@@ -140,7 +125,37 @@ def test_merge_block_weights_of_another_structure_are_an_error(folder: Path) -> 
 
 def test_merge_block_weights_of_other_models_are_an_error(tmp_path: Path) -> None:
     for name in ("base", "ja"):
-        write_denoiser(tmp_path / "unet" / name, ["encoder.layers.0.fc.weight"], 0, "AutoencoderKL")
+        build("vae", tmp_path / "unet" / name)
     with pytest.raises(KingyoError) as error:
         merged(mbw("0.5,0.5"), tmp_path)
     assert error.value.argument == "weight" and error.value.received == "AutoencoderKL"
+
+
+pytest.importorskip("diffusers")
+
+KIND = MODEL_KINDS.get("text-to-image")
+PROMPTS = [DrawingPrompt("a cat", 3), DrawingPrompt("a dog on a mat", 4)]
+
+
+@pytest.mark.parametrize("name", EACH_PIPELINE)
+def test_a_merged_folder_draws_what_the_live_candidate_drew(name: str, tmp_path: Path) -> None:
+    part = "unet" if name.startswith("stable_diffusion") and name != "stable_diffusion_3" else "transformer"
+    for seed, model in enumerate("abc"):
+        WRITERS[name](tmp_path / model, seed)
+    recipe = Recipe(
+        merge_method="task_arithmetic",
+        base_model=f"a/{part}",
+        sources=tuple(Source(model=f"{m}/{part}", parameters={"weight": 0.4}) for m in "bc"),
+    )
+    planned = plan(recipe, open_sources(recipe, tmp_path))
+    live = KIND.load(tmp_path / "a" / part, LoadOptions(batch_size=2))
+    arguments = {key: value for key, value in DRAW[name].items() if key not in ("height", "width")}
+    drawing = Drawing(steps=2, height=32, width=32, arguments=arguments)
+    before = live.draw(PROMPTS, drawing)
+    into(planned, live.weights)
+    drawn = live.draw(PROMPTS, drawing)
+    to_folder(planned, tmp_path / "out", around=whole_pipeline(planned.like, tmp_path))
+    loaded = KIND.load(tmp_path / "out" / part, LoadOptions(batch_size=2))
+    for tensor, other in zip(live.weights.values(), loaded.weights.values(), strict=True):
+        assert torch.equal(tensor, other)
+    assert loaded.draw(PROMPTS, drawing) == drawn != before

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM
 
 from kingyo.errors import KingyoError
 from kingyo.merging.engine import compute, open_sources, plan, rooted, to_folder
 from kingyo.merging.recipe import Recipe
 from tests.merging.checkpoints.architectures import build
-from tests.merging.vocabulary.makers import EMBEDDING, HEAD, llama, words
+from tests.merging.checkpoints.fitting import loaded
+from tests.merging.vocabulary.makers import EMBEDDING, llama, words
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,7 @@ def test_slices_of_one_module(folder: Path, tmp_path: Path) -> None:
     out = to_folder(plan(spec, opened), tmp_path / "out")
     config = json.loads((out / "config.json").read_text())
     assert (config["num_layers"], config["num_decoder_layers"]) == (5, 3)
-    model, report = AutoModelForSeq2SeqLM.from_pretrained(out, output_loading_info=True)
-    assert not any(report.values()), report
+    model = loaded(out)
     name = "encoder.block.{}.layer.1.DenseReluDense.wi.weight"
     assert torch.equal(model.state_dict()[name.format(4)], opened["t5-0"].read(name.format(2)))
 
@@ -84,9 +83,7 @@ def test_a_part_can_be_kept_unchanged(folder: Path, tmp_path: Path) -> None:
         assert (job.method is not None) == is_merged, job.name
         if not is_merged:
             assert torch.equal(compute(job, planned.sources.read), opened["llava-0"].read(job.name))
-    out = to_folder(planned, tmp_path / "out")
-    _, report = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
-    assert not any(report.values()), report
+    loaded(to_folder(planned, tmp_path / "out"))
 
 
 def test_a_part_can_come_from_another_model(folder: Path) -> None:
@@ -98,18 +95,6 @@ def test_a_part_can_come_from_another_model(folder: Path) -> None:
         source = "llava-1" if planned.like.layout.part(job.name) == "vision" else "llava-0"
         assert torch.equal(compute(job, planned.sources.read), opened[source].read(job.name)), job.name
     assert rooted(spec, folder).parts == {"vision": str((folder / "llava-1").resolve())}
-
-
-def test_a_language_model_merges_into_a_vision_model(folder: Path) -> None:
-    models = [{"model": "llava-0"}, {"model": "llama-1"}]
-    spec = recipe("llava", parts={"language": "merge"}, models=models)
-    opened = open_sources(spec, folder)
-    planned = plan(spec, opened)
-    job = next(job for job in planned.jobs if job.name.endswith("layers.1.mlp.up_proj.weight") and job.method)
-    mean = (
-        opened["llava-0"].read(job.name) + opened["llama-1"].read("model.layers.1.mlp.up_proj.weight")
-    ) / 2
-    assert torch.allclose(compute(job, planned.sources.read), mean, atol=1e-7)
 
 
 MISTAKES: dict[str, tuple[Recipe, str]] = {
@@ -144,50 +129,20 @@ def test_mistakes_are_found_before_any_weight_is_read(folder: Path, case: str) -
         plan(spec, open_sources(spec, folder))
 
 
-@pytest.fixture(scope="module")
-def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two Llamas; the second has two more tokens."""
-    root = tmp_path_factory.mktemp("sizes")
-    llama(root / "less", words("koi", "carp"), seed=1)
-    llama(root / "more", words("koi", "carp", "pond", "tail"), seed=2)
-    return root
-
-
-@pytest.mark.parametrize(("resize", "rows"), [("pad-vocab", 7), ("truncate", 5)])
-def test_vocabularies_with_different_sizes(sizes: Path, tmp_path: Path, resize: str, rows: int) -> None:
-    models = [{"model": "less"}, {"model": "more"}]
-    data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}}
-    with pytest.raises(KingyoError, match="or resize: pad-vocab or truncate or base"):
-        plan(Recipe.from_dict(data), open_sources(Recipe.from_dict(data), sizes))
-    spec = Recipe.from_dict(data | {"resize": resize})
-    opened = open_sources(spec, sizes)
-    planned = plan(spec, opened)
-    assert planned.warnings
-    less, more = opened["less"].read(EMBEDDING), opened["more"].read(EMBEDDING)
-    job = next(job for job in planned.jobs if job.name == EMBEDDING)
-    merged = compute(job, planned.sources.read)
-    assert torch.allclose(merged[:5], (less + more[:5]) / 2, atol=1e-7)
-    assert torch.equal(merged[5:], more[5:rows])
-    out = to_folder(planned, tmp_path / "out")
-    model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
-    assert not any(report.values()) and model.config.vocab_size == rows
-
-
-def test_the_base_keeps_tensors_of_a_different_size(sizes: Path) -> None:
-    models = [{"model": "less"}, {"model": "more"}]
-    spec = Recipe.from_dict(
-        {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}, "resize": "base"}
-    )
-    planned = plan(spec, open_sources(spec, sizes))
-    copied = [job.name for job in planned.jobs if job.method is None]
-    assert copied == [name for name in planned.like.tensors if name in (EMBEDDING, HEAD)]
-    assert all(job.sources == ("less",) for job in planned.jobs if job.method is None)
-
-
-def test_only_merged_tensors_are_resized(sizes: Path) -> None:
+def test_only_merged_tensors_are_resized(tmp_path: Path) -> None:
+    """Vocabularies of five and seven tokens."""
+    llama(tmp_path / "less", words("koi", "carp"), seed=1)
+    llama(tmp_path / "more", words("koi", "carp", "pond", "tail"), seed=2)
     models = [{"model": "less"}, {"model": "more"}]
     data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}, "base_model": "less"}
-    spec = Recipe.from_dict(data | {"resize": "pad-vocab", "parts": {"language": "base"}})
-    opened = open_sources(spec, sizes)
-    shapes = {job.name: job.shape for job in plan(spec, opened).jobs}
+    opened = open_sources(Recipe.from_dict(data), tmp_path)
+    with pytest.raises(KingyoError, match="or resize: pad-vocab or truncate or base"):
+        plan(Recipe.from_dict(data), opened)
+    for resize, rows in (("pad-vocab", 7), ("truncate", 5), ("base", 5)):
+        planned = plan(Recipe.from_dict(data | {"resize": resize}), opened)
+        job = next(job for job in planned.jobs if job.name == EMBEDDING)
+        assert job.shape == (rows, 16) and (job.method is None) == (resize == "base")
+        assert compute(job, planned.sources.read).shape == job.shape
+    kept = Recipe.from_dict(data | {"resize": "pad-vocab", "parts": {"language": "base"}})
+    shapes = {job.name: job.shape for job in plan(kept, opened).jobs}
     assert shapes == {name: info.shape for name, info in opened["less"].tensors.items()}

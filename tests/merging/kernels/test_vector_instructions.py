@@ -1,4 +1,4 @@
-"""Loops are vector instructions on the processors of both makers, whatever this machine is."""
+"""Compiled loops are stored once, and are vector instructions on the processors of both makers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from kingyo.merging.kernels.threads import has_compiler
+on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions are those of x86-64")
 
-pytestmark = [
-    pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled"),
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions are those of x86-64"),
-]
-
-PROGRAM = """
+PRINT_ASSEMBLY = """
 import sys
 from kingyo.merging.kernels.machine_code import weighted_sums
 from kingyo.merging.kernels.loop_functions import assembly
@@ -40,7 +36,7 @@ LABEL = re.compile(r"(\.LBB\d+_\d+):")
 def assembly(form: str, processor: str, **settings: str) -> str:
     """Return the assembly of a loop for a processor, from a process with numba's settings."""
     env = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""} | settings
-    command = [sys.executable, "-c", PROGRAM, form]
+    command = [sys.executable, "-c", PRINT_ASSEMBLY, form]
     return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
 
@@ -66,6 +62,7 @@ def is_vectorised(code: str) -> bool:
     )
 
 
+@on_x86
 @pytest.mark.parametrize(
     ("form", "processor"),
     [
@@ -90,8 +87,44 @@ def test_merges_of_bfloat16(form: str, processor: str) -> None:
     assert not re.search(r"vfn?m(add|sub)", code), "a product and a sum must be rounded separately"
 
 
+@on_x86
 @pytest.mark.slow
 def test_scalar_code_is_noticed() -> None:
     assert not is_vectorised(
         assembly("linear", "skylake-avx512", NUMBA_LOOP_VECTORIZE="0", NUMBA_SLP_VECTORIZE="0")
     )
+
+
+pytest.importorskip("numba")
+PROGRAM = """
+import sys
+import numpy as np
+from kingyo.merging.kernels.machine_code import order
+from kingyo.merging.kernels.threads import has_compiler
+
+assert has_compiler()
+assert order(np.array([3, 1, 2, 1], np.uint32)).tolist() == [1, 3, 2, 0]
+print("numba" in sys.modules)
+"""
+
+
+def test_numba_is_imported_once(tmp_path: Path) -> None:
+    def imports_numba() -> str:
+        env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", PROGRAM]
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert [imports_numba(), imports_numba()] == ["True", "False"]
+    (file,) = (each for each in tmp_path.rglob("*") if each.is_file())
+    content = file.read_bytes()
+    file.write_bytes(content[:-100] + bytes(100))
+    assert [imports_numba(), imports_numba()] == ["True", "False"]
+    assert file.read_bytes() == content
+
+
+def test_a_user_may_have_no_home() -> None:
+    code = "from kingyo.merging.kernels import machine_code; print(len(machine_code._folders()))"
+    known = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    program = f"import os\nos.path.expanduser = lambda path: path\n{code}"
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, env=known, check=True, capture_output=True, text=True).stdout == "1\n"

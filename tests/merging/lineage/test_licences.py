@@ -1,4 +1,4 @@
-"""Licences: the strictest, those that forbid merging, and contradictions."""
+"""Licences: the strictest, those that forbid merging, contradictions; parts of model cards."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kingyo.merging.lineage import (
     kind_of,
     models_section,
     read_front_matter,
+    recipe_section,
 )
 from kingyo.merging.vocabulary import Diagnostic
 
@@ -110,3 +111,9 @@ def test_a_card_that_is_a_pipe_is_empty(tmp_path: Path) -> None:
     """To read it would wait for a writer."""
     os.mkfifo(tmp_path / "README.md")
     assert read_front_matter(tmp_path / "README.md") == {}
+
+
+def test_a_recipe_of_hundreds_of_values_is_only_in_its_file() -> None:
+    short, long = (recipe_section("weight: 0.5\n" * n, "Its hash.") for n in (20, 2000))
+    assert "weight: 0.5" in short and short.endswith("Its hash.")
+    assert "weight" not in long and "of 2,000 lines" in long and long.endswith("Its hash.")

@@ -1,6 +1,8 @@
-"""Every built-in method keeps the public contract."""
+"""Every built-in method keeps the public contract, and docs/methods.md describes it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +12,14 @@ from kingyo.merging.kernels.blocks import Span
 from kingyo.merging.kernels.threads import execution, map_spans
 from kingyo.merging.kernels.writing import write
 from kingyo.merging.methods import METHODS, reproduces
+from kingyo.merging.methods.catalogue import describe, ordered, page
 from kingyo.testing.methods import MergeMethodContract
 
 Result = torch.Tensor | Lazy
 ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
 """Methods with a threshold or an exponential, whose results do not scale with the weights."""
+EXECUTIONS = ((1, False, False), (3, False, True), (1, True, True), (3, True, False))
+"""Threads, whether loops are compiled, and whether they write past the caches."""
 ANY_THREADS = [
     name for name in METHODS.names() if reproduces(METHODS.get(name)) != "with the same number of threads"
 ]
@@ -40,8 +45,8 @@ def test_threads_and_compiled_loops_change_no_bit(name: str) -> None:
     merge_contract = contract(name)()
     for sources, base in merge_contract.worlds((1300, 1000), torch.bfloat16):
         merged: list[torch.Tensor] = []
-        for threads, compiled in ((1, False), (3, False), (1, True), (3, True)):
-            with execution(compiled=compiled, threads=threads):
+        for threads, compiled, streams in EXECUTIONS:
+            with execution(compiled=compiled, threads=threads, bypass_caches=streams):
                 result = merge_contract.result(sources, base)
                 place = torch.empty(1300 * 1000, dtype=torch.bfloat16)
 
@@ -51,3 +56,32 @@ def test_threads_and_compiled_loops_change_no_bit(name: str) -> None:
                 assert all(map_spans(place.numel(), fill))
             merged.append(place)
         assert all(torch.equal(merged[0], each) for each in merged)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
+
+
+def test_the_page_is_up_to_date() -> None:
+    remedy = "run: python docs/tables.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), remedy
+
+
+def test_every_method_is_listed_once() -> None:
+    assert sorted(ordered()) == METHODS.names()
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_method_has_advice_and_a_reference(name: str) -> None:
+    described = describe(name)
+    assert described["when"] and described["source"] and described["how"]
+    assert f"\n## {name}\n" in page()
+
+
+def test_a_method_with_varying_bits_declares_it() -> None:
+    """Results of sin, acos, exp and decompositions depend on the library."""
+    declared = {name: describe(name)["reproduces"] for name in METHODS.names()}
+    by_library = {name for name, where in declared.items() if where == "on one machine"}
+    assert by_library == {"slerp", "nuslerp", "karcher", "arcee_fusion"}
+    by_threads = {name for name, where in declared.items() if where == "with the same number of threads"}
+    assert by_threads == {"tsv", "iso_c", "iso_cts", "singular_bands"}
+    assert page().count("Bit-identical only on the same machine") == len(by_library | by_threads)

@@ -1,16 +1,20 @@
-"""Several recipes in one file: their order, their names, and mistakes with them."""
+"""Several recipes in one file, and recipes with a path through models that are merges themselves."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.merging.recipe import NamedRecipe, Recipe, RecipeBook, Source, load_recipes
+from kingyo.merging.engine import Plan, compute, open_sources, plan, rooted, to_folder
+from kingyo.merging.engine.preflight import check_merge
+from kingyo.merging.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, load_recipes, without_paths
 from tests.merging.recipe.mistakes import mistakes
+from tests.models_on_disk import family
 
 MULTI = """
 name: first-merge
@@ -93,7 +97,8 @@ RECIPE = "merge_method: linear\nmodels: [{model: MODEL}]\n"
         (["name: 3\n"], "name", "3"),
         (["name: ' '\n"], "name", "' '"),
         (["name: MODEL\n"], "models", "a cycle: MODEL → MODEL"),
-        (["name: a\n", "nam: b\n"], "recipe 2", "'nam'"),
+        (["name: 3\n", "nam: b\n"], "recipe 1: name", "3"),
+        (["name: 3\n", "nam: b\n"], "recipe 2", "'nam'"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, documents: list[str], argument: str, received: str) -> None:
@@ -116,3 +121,89 @@ def test_a_list_of_recipes_excludes_other_keys(tmp_path: Path) -> None:
         read(tmp_path, "models: [{model: a}]")
     with pytest.raises(KingyoError, match="expected a mapping"):
         read(tmp_path, "")
+
+
+def mean(*models: str) -> Recipe:
+    sources = tuple(Source(model=model, parameters={"weight": 1.0}) for model in models)
+    return Recipe(merge_method="linear", sources=sources, dtype="float32")
+
+
+def bred(one: str, other: str) -> Recipe:
+    hops = (Hop(model="bred", layer=1), Hop(model=other, layer=0), Hop(model="bred", layer=1))
+    return Recipe(merge_method="passthrough", path=hops, base_model="bred", merges={"bred": mean(one, other)})
+
+
+def test_round_trip_and_references() -> None:
+    recipe = bred("a", "b")
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert recipe.references == ("a", "b")
+    assert recipe.hash != bred("b", "a").hash
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    a, b = family(tmp_path_factory.mktemp("family"))[1]
+    return str(a), str(b)
+
+
+def assert_same(one: Plan, other: Plan) -> None:
+    results = [{job.name: compute(job, each.sources.read) for job in each.jobs} for each in (one, other)]
+    assert results[0].keys() == results[1].keys()
+    assert all(torch.equal(results[1][name], tensor) for name, tensor in results[0].items())
+
+
+def test_it_equals_two_consecutive_merges(pair: tuple[str, str], tmp_path: Path) -> None:
+    recipe = rooted(bred(*pair), tmp_path)
+    first = mean(*pair)
+    between = to_folder(plan(first, open_sources(first)), tmp_path / "between")
+    second = Recipe(merge_method="passthrough", path=recipe.path, base_model="bred").renamed(
+        lambda each: str(between) if each == "bred" else each,
+    )
+    assert_same(plan(recipe, open_sources(recipe)), plan(second, open_sources(second)))
+
+
+def test_as_slices_it_becomes_several_recipes_of_the_same_model(
+    pair: tuple[str, str], tmp_path: Path
+) -> None:
+    recipe = bred(*pair)
+    book = without_paths(RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),)))
+    assert [step.name for step in book.steps] == ["bred", None]
+    sliced = check_merge(book, tmp_path / "slices").outputs[0].plan
+    assert_same(sliced, plan(recipe, open_sources(recipe)))
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"merge_method": "linear", "models": [{"model": "a"}], "merges": {"x": {}}}, "merges"),
+        (
+            {
+                "merge_method": "passthrough",
+                "path": [{"model": "a", "layer": 0}],
+                "merges": {"x": mean("a").to_dict()},
+            },
+            "merges.x",
+        ),
+        ({**bred("a", "b").to_dict(), "merges": {"bred": bred("a", "b").to_dict()}}, "merges.bred"),
+        ({**bred("a", "b").to_dict(), "merges": {"bred": "a"}}, "merges.bred"),
+        ({**bred("a", "b").to_dict(), "merges": ["a"]}, "merges"),
+    ],
+)
+def test_contradictions_are_refused(data: dict[str, object], says: str) -> None:
+    with pytest.raises(KingyoError) as refused:
+        Recipe.from_dict(data)
+    assert says in str(refused.value)
+
+
+def test_mistakes_in_a_merge_name_it(pair: tuple[str, str]) -> None:
+    a, b = pair
+    poor = Recipe(merge_method="slerp", sources=(Source(model=a), Source(model=b)), base_model=a)
+    recipe = Recipe(
+        merge_method="passthrough",
+        path=(Hop(model="bred", layer=0),),
+        base_model="bred",
+        merges={"bred": poor},
+    )
+    with pytest.raises(KingyoError) as refused:
+        plan(recipe, open_sources(recipe))
+    assert "merges.bred" in str(refused.value)

@@ -1,11 +1,10 @@
-"""Slices, modules and all other keys of a recipe: identity, YAML in both directions, and mistakes."""
+"""Slices, modules, paths and all other keys of a recipe: identity, YAML in both directions, and mistakes."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.merging.recipe import Conditional, Module, Recipe, Slice, SliceSource, Source, load_recipe
+from kingyo.merging.recipe import (
+    Conditional,
+    Hop,
+    Module,
+    Recipe,
+    Slice,
+    SliceSource,
+    Source,
+    as_slices,
+    cumulative,
+    path_as_slices,
+)
 from tests.merging.recipe.mistakes import mistakes
 
 numbers = st.floats(-3, 3)
@@ -143,41 +153,62 @@ def test_a_recipe_keeps_its_own_copy() -> None:
     }
 
 
-HEAD = "merge_method: linear\n"
 LAYERS = "layer_range: [0, 2]"
-PARTS = "override_architecture: b"
-
-
-@pytest.mark.parametrize(
-    ("text", "argument", "received"),
-    [
-        (
-            f"slices: [{{sources: [{{model: a, {LAYERS}}}]}}]\nmodels: [{{model: a}}]",
-            "models",
-            "models and slices",
-        ),
-        ("slices: []", "slices", "[]"),
-        ("slices: [a]", "slices[0]", "'a'"),
-        ("slices: [{sources: []}]", "slices[0].sources", "[]"),
-        (
-            f"slices: [{{sources: [{{model: a, {LAYERS}}}], residual_weight: 1}}]",
-            "slices[0]",
-            "'residual_weight'",
-        ),
-        (f"slices: [{{sources: [{{model: a, {LAYERS}, weight: 1}}]}}]", "slices[0].sources[0]", "'weight'"),
-        ("modules: {}", "modules", "{}"),
-        ("modules: {Text: {}}", "modules.Text: models", "none of them"),
-        ("modules: {Text: {models: [{modle: a}]}}", "modules.Text.models[0]", "'modle'"),
-        ("models: [{model: {model: {path: }}}]", "models[0].model.model.path", "nothing"),
-        (f"models: [{{model: {{model: a, {PARTS}}}}}]", "models[0].model", "'override_architecture'"),
-        ("models: [{model: ''}]", "models[0].model", "nothing"),
-        ("models: [{model: a}]\nbase_model: 3", "base_model", "3"),
-    ],
+SLICE = f"{{sources: [{{model: a, {LAYERS}}}]}}"
+WEIGHT = "models[0].parameters.weight"
+MISTAKES = (
+    ("merge_metod: ties", "", "'merge_metod'"),
+    ("merge_method: ", "merge_method", "nothing"),
+    ("dtype: bf16", "dtype", "'bf16'"),
+    ("parameters: 3", "parameters", "3"),
+    ("base_model: 3", "base_model", "3"),
+    ("tokenizer: union", "tokenizer", "'union'"),
+    ("{models: [{model: a}], tokenizer_source: base, tokenizer: {source: base}}", "tokenizer", "both"),
+    ("chat_template: 3", "chat_template", "3"),
+    ("parts: {vision: ''}", "parts.vision", "''"),
+    ("dtype: float16", "models", "none of them"),
+    ("models: []", "models", "[]"),
+    ("models: [a]", "models[0]", "'a'"),
+    ("models: [{parameters: {}}]", "models[0].model", "nothing"),
+    ("models: [{model: a, weight: 1}]", "models[0]", "'weight'"),
+    ("models: [{model: ''}]", "models[0].model", "nothing"),
+    ("models: [{model: {model: {path: }}}]", "models[0].model.model.path", "nothing"),
+    ("models: [{model: {model: a, architecture: b}}]", "models[0].model", "'architecture'"),
+    ("models: [{model: a, parameters: {weight: {}}}]", f"{WEIGHT}: value", "nothing"),
+    ("models: [{model: a, parameters: {weight: [1, true]}}]", WEIGHT, "[1, True]"),
+    ("models: [{model: a, parameters: {weight: .nan}}]", WEIGHT, "nan"),
+    ("models: [{model: a, parameters: {weight: []}}]", WEIGHT, "an empty list"),
+    ("models: [{model: a, parameters: {weight: [{filter: x}]}}]", f"{WEIGHT}[0]: value", "nothing"),
+    ("models: [{model: a, parameters: {weight: [1, {value: 1}]}}]", f"{WEIGHT}[0]", "1"),
+    (f"{{slices: [{SLICE}], models: [{{model: a}}]}}", "models", "models and slices"),
+    ("slices: []", "slices", "[]"),
+    ("slices: [a]", "slices[0]", "'a'"),
+    ("slices: [{sources: []}]", "slices[0].sources", "[]"),
+    (f"slices: [{{sources: [{{model: a, {LAYERS}}}], weight: 1}}]", "slices[0]", "'weight'"),
+    (f"slices: [{{sources: [{{model: a, {LAYERS}, weight: 1}}]}}]", "slices[0].sources[0]", "'weight'"),
+    ("modules: {}", "modules", "{}"),
+    ("modules: {Text: {}}", "modules.Text: models", "none of them"),
+    ("modules: {Text: {models: [{modle: a}]}}", "modules.Text.models[0]", "'modle'"),
+    ("path: []", "path", "[]"),
+    ("path: [{model: a}]", "path[0]", "neither"),
+    (f"path: [{{model: a, layer: 1, {LAYERS}}}]", "path[0]", "layer, layer_range"),
+    ("path: [{layer: 1}]", "path[0].model", "nothing"),
+    ("path: [{model: a, layer: '1'}]", "path[0].layer", "'1'"),
+    ("path: [{model: a, layer: -1}]", "path[0]: layer of a", "-1"),
+    ("path: [{model: a, layer: 1, scale: 0}]", "path[0]: scale of layer 1 of a", "0.0"),
+    ("path: [{model: a, layer: 1, scale: .nan}]", "path[0]: scale of layer 1 of a", "nan"),
+    ("path: [{model: a, layer: 1, scale: '2'}]", "path[0].scale", "'2'"),
+    (f"path: [{{model: a, {LAYERS}, scale: 2}}]", "path[0]", "layer_range, scale"),
+    ("path: [{model: a, layer_range: [0, 0]}]", "path[0]: layer_range", "0"),
+    ("path: [{model: a, layer_range: [0, 1000000000000]}]", "path[0]: layer_range", "1000000000000"),
+    ("path: [{model: a, lyer: 1}]", "path[0]", "'lyer'"),
 )
-def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: str) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(HEAD + text, encoding="utf-8")
-    assert (argument, received) in mistakes(lambda: load_recipe(file), str(file))
+
+
+@pytest.mark.parametrize(("text", "argument", "received"), MISTAKES)
+def test_mistakes_are_named(text: str, argument: str, received: str) -> None:
+    data = {"merge_method": "linear", **yaml.safe_load(text)}
+    assert (argument, received) in mistakes(lambda: Recipe.from_dict(data), "recipe")
 
 
 @pytest.mark.parametrize("layers", [None, [0, 1, 2], [0, 1.5], [2, 2], [-1, 1]])
@@ -234,3 +265,71 @@ def test_nonsense_is_one_clear_error_or_a_recipe(
     except KingyoError:
         return
     assert Recipe.from_dict(yaml.safe_load(parsed.to_yaml())).hash == parsed.hash
+
+
+models_of_paths = st.sampled_from(["ja", "org/en@main", "./モデル"])
+scales = st.just(1.0) | st.floats(0.01, 4)
+paths = st.lists(
+    st.builds(Hop, model=models_of_paths, layer=st.integers(0, 9), scale=scales), min_size=1
+).map(tuple)
+unscaled = st.lists(st.builds(Hop, model=models_of_paths, layer=st.integers(0, 9)), min_size=1).map(tuple)
+
+
+def path_recipe(**given: Any) -> Recipe:
+    return Recipe(merge_method="passthrough", **given)
+
+
+@given(paths)
+def test_yaml_round_trip_of_a_path(path: tuple[Hop, ...]) -> None:
+    text = path_recipe(path=path, base_model="ja").to_yaml()
+    loaded = Recipe.from_dict(yaml.safe_load(text))
+    assert loaded.path == path
+    assert loaded.hash == path_recipe(path=path, base_model="ja").hash
+
+
+def test_consecutive_layers_are_written_as_a_range() -> None:
+    path = tuple(Hop(model="a", layer=k) for k in (0, 1, 2, 2, 3))
+    path += (Hop(model="b", layer=4), Hop(model="b", layer=5, scale=0.9), Hop(model="b", layer=6))
+    assert path_recipe(path=path).to_dict()["path"] == [
+        {"model": "a", "layer_range": [0, 3]},
+        {"model": "a", "layer_range": [2, 4]},
+        {"model": "b", "layer": 4},
+        {"model": "b", "layer": 5, "scale": 0.9},
+        {"model": "b", "layer": 6},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scales", "says"),
+    [
+        (
+            (2, 1e300),
+            r"path\[1\]: scale of layer 0 of a: .*1/1024 and 1024.*; received 2e\+300",
+        ),
+        ((1e-5,), r"path\[0\]: .* received 1e-05"),
+        ((4,) * 6, r"path\[5\]: .* received 4096"),
+        ((1e200, 1e200), r"path\[0\]"),
+    ],
+)
+def test_extreme_products_of_scales_are_refused(scales: tuple[float, ...], says: str) -> None:
+    with pytest.raises(KingyoError, match=says):
+        cumulative([Hop(model="a", layer=0, scale=scale) for scale in scales])
+
+
+def test_slices_cannot_express_scales() -> None:
+    with pytest.raises(KingyoError, match=r"path\[0\]: expected scale 1 everywhere.*0.5 at layer 3 of a"):
+        path_as_slices([Hop(model="a", layer=3, scale=0.5)])
+
+
+@given(unscaled, st.none() | models_of_paths)
+def test_a_recipe_with_a_path_converts_to_slices(path: tuple[Hop, ...], base: str | None) -> None:
+    sliced = as_slices(path_recipe(path=path, base_model=base, dtype="bfloat16"))
+    assert not sliced.path
+    layers = [(each.sources[0].model, k) for each in sliced.slices for k in range(*each.sources[0].layers)]
+    assert layers == [(hop.model, hop.layer) for hop in path]
+
+
+def test_a_base_that_gives_the_ends_is_an_empty_slice_at_each() -> None:
+    spec = path_recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
+    ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(spec).slices]
+    assert ranges == [("a", (1, 2)), ("b", (2, 3)), ("a", (0, 0))]

@@ -10,7 +10,6 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe, Source, Value, Word, load_recipe, load_recipes, look_up
 from kingyo.merging.recipe.shape import keys_of
-from tests.merging.recipe.mistakes import mistakes
 
 
 def recipe(**changes: Value) -> Recipe:
@@ -28,25 +27,6 @@ def value_of(
 def test_integers_and_floats_are_the_same_recipe() -> None:
     assert recipe(weight=1).hash == recipe(weight=1.0).hash
     assert recipe(weight=True).hash != recipe(weight=1.0).hash
-
-
-def test_the_source_comes_before_the_recipe() -> None:
-    spec = Recipe(
-        merge_method="ties",
-        sources=(Source(model="a", parameters={"weight": 0.25}), Source(model="b")),
-        parameters={"weight": 0.75},
-    )
-    assert value_of(spec, "weight", 0, "x", 0.0) == 0.25
-    assert value_of(spec, "weight", 1, "x", 0.0) == 0.75
-    assert value_of(spec, "weight", None, "x", 0.0) == 0.75
-    assert value_of(spec, "density", 0, "x", 0.0) is None
-
-
-@pytest.mark.parametrize(
-    ("depth", "value"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (1 / 3, 2 / 3)]
-)
-def test_a_gradient_is_interpolated(depth: float, value: float) -> None:
-    assert value_of(recipe(t=(0.0, 1.0, 0.0)), "t", 0, "x", depth) == pytest.approx(value)
 
 
 def test_a_gradient_needs_a_depth() -> None:
@@ -85,61 +65,6 @@ def test_real_recipes_are_read(tmp_path: Path) -> None:
     assert value_of(loaded, "weight", 2, "lm_head", 0.5) == 0.01
     assert loaded.parameters == {"normalize": True}
     assert (loaded.dtype, loaded.base_model, loaded.seed) == ("bfloat16", "org/base", 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "argument", "received"),
-    [
-        ("tokenizer: union", "tokenizer", "'union'"),
-        ("tokenizer_source: base\ntokenizer: {source: base}", "tokenizer", "both"),
-        ("chat_template: 3", "chat_template", "3"),
-        ('parts: {vision: ""}', "parts.vision", "''"),
-        ("dtype: bf16", "dtype", "'bf16'"),
-        ("parameters: 3", "parameters", "3"),
-    ],
-)
-def test_mistakes_outside_the_models_are_named(
-    tmp_path: Path, text: str, argument: str, received: str
-) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(f"merge_method: ties\nmodels: [{{model: a}}]\n{text}", encoding="utf-8")
-    assert mistakes(lambda: load_recipe(file), str(file)) == [(argument, received)]
-
-
-@pytest.mark.parametrize(
-    ("text", "argument", "received"),
-    [
-        ("merge_metod: ties", "", "'merge_metod'"),
-        ("models: [{model: a}]", "merge_method", "nothing"),
-        ("merge_method: ties", "models", "none of them"),
-        ("merge_method: ties\nmodels: []", "models", "[]"),
-        ("merge_method: ties\nmodels: [a]", "models[0]", "'a'"),
-        ("merge_method: ties\nmodels: [{parameters: {}}]", "models[0].model", "nothing"),
-        ("merge_method: ties\nmodels: [{model: a, weight: 1}]", "models[0]", "'weight'"),
-        ("- a", "", "list"),
-    ],
-)
-def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: str) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(text, encoding="utf-8")
-    assert (argument, received) in mistakes(lambda: load_recipe(file), str(file))
-
-
-@pytest.mark.parametrize(
-    ("value", "place", "received"),
-    [
-        ({}, ": value", "nothing"),
-        ([1, True], "", "[1, True]"),
-        (float("nan"), "", "nan"),
-        ([], "", "an empty list"),
-        ([{"filter": "x"}], "[0]: value", "nothing"),
-        ([1, {"value": 1}], "[0]", "1"),
-    ],
-)
-def test_values_that_are_none(value: object, place: str, received: str) -> None:
-    data = {"merge_method": "ties", "models": [{"model": "a", "parameters": {"weight": value}}]}
-    errors = mistakes(lambda: Recipe.from_dict(data), "recipe")
-    assert (f"models[0].parameters.weight{place}", received) in errors
 
 
 def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from kingyo.merging.vocabulary import AlignedReads, TokenModels, Vocabulary
+from kingyo.merging.vocabulary import TokenModels, Vocabulary
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 FISH = (
@@ -35,16 +36,20 @@ TEXTS = (*FISH, *DEUTSCH)
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
+LETTERS = sorted(set("".join(TEXTS)) - {" "})
+
+
+def trained(tokenizer: Tokenizer, trainer: Any, texts: Iterable[str], **options: Any) -> Tokenizer:
+    tokenizer.train_from_iterator(texts, trainer(special_tokens=[*SPECIAL], show_progress=False, **options))
+    return tokenizer
+
+
 def byte_bpe(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    return trained(tokenizer, trainers.BpeTrainer, texts, vocab_size=size, initial_alphabet=alphabet)
 
 
 def metaspace_bpe(texts: Iterable[str], size: int) -> Tokenizer:
@@ -54,15 +59,11 @@ def metaspace_bpe(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    single = [f"<0x{i:02X}>" for i in range(256)]
-    letters = sorted(set("".join(TEXTS)) - {" "} | {"▁"})
-    trainer = trainers.BpeTrainer(
-        vocab_size=size + 256, special_tokens=[*SPECIAL], initial_alphabet=letters, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    alphabet = [*LETTERS, "▁"]
+    trained(tokenizer, trainers.BpeTrainer, texts, vocab_size=size + 256, initial_alphabet=alphabet)
     data = json.loads(tokenizer.to_str())
     vocab = data["model"]["vocab"]
-    vocab.update({token: len(vocab) + i for i, token in enumerate(single)})
+    vocab.update({f"<0x{i:02X}>": len(vocab) + i for i in range(256)})
     return Tokenizer.from_str(json.dumps(data))
 
 
@@ -70,16 +71,8 @@ def unigram(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    letters = sorted(set("".join(TEXTS)) - {" "} | {"▁"})
-    trainer = trainers.UnigramTrainer(
-        vocab_size=size,
-        special_tokens=list(SPECIAL),
-        unk_token="<unk>",
-        initial_alphabet=letters,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*texts] * 4, trainer)
-    return tokenizer
+    options = {"vocab_size": size, "unk_token": "<unk>", "initial_alphabet": [*LETTERS, "▁"]}
+    return trained(tokenizer, trainers.UnigramTrainer, [*texts] * 4, **options)
 
 
 def word_piece(texts: Iterable[str], size: int) -> Tokenizer:
@@ -87,12 +80,7 @@ def word_piece(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.WordPiece()
-    letters = sorted(set("".join(TEXTS)) - {" "})
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=letters, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    return trained(tokenizer, trainers.WordPieceTrainer, texts, vocab_size=size, initial_alphabet=LETTERS)
 
 
 def word_level(texts: Iterable[str], size: int) -> Tokenizer:
@@ -216,14 +204,12 @@ def cut(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
 
 
 class Folders:
-    """A reader of checkpoints that records its reads."""
+    """A reader of checkpoints."""
 
     def __init__(self, *folders: Path) -> None:
         self._weights = {folder.name: weights(folder) for folder in folders}
-        self.asked: list[tuple[str, str]] = []
 
     def read(self, model: str, tensor: str) -> Tensor:
-        self.asked.append((model, tensor))
         return self._weights[model][tensor]
 
 
@@ -233,23 +219,6 @@ def write_files(vocabulary: Vocabulary, folder: Path) -> Path:
     for name, content in vocabulary.files.items():
         (folder / name).write_bytes(content)
     return folder
-
-
-def merge(vocabulary: Vocabulary, out: Path, shares: Mapping[Path, float]) -> Path:
-    """Write a weighted sum of aligned tensors as a checkpoint, like the engine."""
-    folders = list(shares)
-    first = folders[0]
-    reads = AlignedReads(vocabulary, Folders(*folders).read, (EMBEDDING, HEAD))
-    tensors = {
-        tensor: sum(share * reads.read(folder.name, tensor) for folder, share in shares.items())
-        for tensor in weights(first)
-    }
-    write_files(vocabulary, out)
-    config = json.loads((first / "config.json").read_text())
-    updated = {**config, **vocabulary.config_updates(config, first.name)}
-    (out / "config.json").write_text(json.dumps(updated))
-    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
-    return out
 
 
 def tokens_and_logits(folder: Path, text: str) -> tuple[list[str], Tensor, dict[str, int]]:

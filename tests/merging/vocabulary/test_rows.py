@@ -11,184 +11,157 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.merging.vocabulary import AlignedReads, TokenizerChoice, Vocabulary, build_vocabulary
+from kingyo.merging.vocabulary import AlignedReads, TokenizerChoice, build_vocabulary
 from kingyo.merging.vocabulary.build import Fill, RowMap
 from kingyo.merging.vocabulary.tokenizer_key import ModelToken, TokenEntry, Zero
 from tests.merging.vocabulary.makers import EMBEDDING, HEAD, Folders, llama, models_of, weights, words
 
 
-@pytest.fixture
-def one(tmp_path: Path) -> Path:
-    return llama(tmp_path / "one", words("a", "b", "c"), seed=1)
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three models that share some tokens, in different orders."""
+    root = tmp_path_factory.mktemp("models")
+    written = (
+        llama(root / "one", words("a", "b", "c"), seed=1),
+        llama(root / "two", words("c", "d", "a"), seed=2, added=["<x>"]),
+        llama(root / "three", words("d", "e"), seed=3, added=["<x>"]),
+    )
+    return {folder.name: folder for folder in written}
 
 
-@pytest.fixture
-def two(tmp_path: Path) -> Path:
-    return llama(tmp_path / "two", words("c", "d", "a"), seed=2, added=["<x>"])
+class Built:
+    """The vocabulary of a choice, and rows of the aligned and of the stored tensors by token."""
 
+    def __init__(
+        self, choice: TokenizerChoice, folders: dict[str, Path], base: int = 0, others: tuple[str, ...] = ()
+    ) -> None:
+        merged = [folder for name, folder in folders.items() if name not in others]
+        models = models_of(*merged, base=base, others=[folders[name] for name in others])
+        self.folders = folders
+        self.vocabulary = build_vocabulary(choice, models)
+        self.reads = AlignedReads(self.vocabulary, Folders(*folders.values()).read, (EMBEDDING, HEAD))
 
-@pytest.fixture
-def three(tmp_path: Path) -> Path:
-    return llama(tmp_path / "three", words("d", "e"), seed=3, added=["<x>"])
+    def aligned(self, model: str, token: str, tensor: str = EMBEDDING) -> Tensor:
+        return self.reads.read(model, tensor)[self.vocabulary.tokens[token]]
 
+    def stored(self, model: str, token: str, tensor: str = EMBEDDING) -> Tensor:
+        return weights(self.folders[model])[tensor][self.vocabulary.models.stored[model].tokens[token]]
 
-def row(folder: Path, token: str, vocabulary: Vocabulary, tensor: str = EMBEDDING) -> Tensor:
-    """Return a model's own row of a token."""
-    return weights(folder)[tensor][vocabulary.models.stored[folder.name].tokens[token]]
-
-
-class Aligned:
-    """Aligned tensors of models, by token."""
-
-    def __init__(self, vocabulary: Vocabulary, *folders: Path) -> None:
-        self.vocabulary = vocabulary
-        self.reads = AlignedReads(vocabulary, Folders(*folders).read, (EMBEDDING, HEAD))
-
-    def __call__(self, folder: Path, token: str, tensor: str = EMBEDDING) -> Tensor:
-        return self.reads.read(folder.name, tensor)[self.vocabulary.tokens[token]]
+    def check(self, rows: dict[str, str | None], tensor: str = EMBEDDING) -> None:
+        """Compare aligned rows ``model token`` with stored rows; None is zero."""
+        for place, origin in rows.items():
+            aligned = self.aligned(*place.split(), tensor)
+            expected = torch.zeros(16) if origin is None else self.stored(*origin.split(), tensor)
+            assert torch.equal(aligned, expected), place
 
 
 @pytest.mark.parametrize("tensor", [EMBEDDING, HEAD])
-class TestTheRule:
-    def test_a_row_comes_from_the_model_then_the_base_then_the_mean(
-        self, one: Path, two: Path, three: Path, tensor: str
-    ) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, three, base=0))
-        aligned = Aligned(vocabulary, one, two, three)
-        assert list(vocabulary.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "<x>", "e"]
-        for folder, tokens in ((one, "abc"), (two, ["c", "d", "a", "<x>"]), (three, ["d", "e", "<x>"])):
-            for token in tokens:
-                assert torch.equal(aligned(folder, token, tensor), row(folder, token, vocabulary, tensor))
-        assert torch.equal(aligned(three, "a", tensor), row(one, "a", vocabulary, tensor))  # from the base
-        assert torch.equal(
-            aligned(two, "e", tensor), row(three, "e", vocabulary, tensor)
-        )  # from the only model that has it
-        both = (row(two, "d", vocabulary, tensor) + row(three, "d", vocabulary, tensor)) / 2
-        torch.testing.assert_close(aligned(one, "d", tensor), both)
+def test_a_row_comes_from_the_model_then_the_base_then_the_mean(
+    folders: dict[str, Path], tensor: str
+) -> None:
+    built = Built(TokenizerChoice(), folders)
+    assert list(built.vocabulary.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "<x>", "e"]
+    own = ("one a", "one b", "one c", "two c", "two d", "two a", "two <x>", "three d", "three e", "three <x>")
+    built.check({each: each for each in own}, tensor)
+    built.check({"three a": "one a", "two e": "three e"}, tensor)  # from the base, from the only one
+    both = (built.stored("two", "d", tensor) + built.stored("three", "d", tensor)) / 2
+    torch.testing.assert_close(built.aligned("one", "d", tensor), both)
 
 
-class TestWhoseTokens:
-    def test_base(self, one: Path, two: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=1))
-        assert vocabulary.n_rows == 7
+def test_tokens_of_the_base(folders: dict[str, Path]) -> None:
+    built = Built(TokenizerChoice(source="base"), {name: folders[name] for name in ("one", "two")}, base=1)
+    vocabulary = built.vocabulary
+    assert vocabulary.n_rows == 7
+    assert vocabulary.map.is_identity("two")
+    assert vocabulary.files["tokenizer.json"] == (folders["two"] / "tokenizer.json").read_bytes()
+    built.check({"one a": "one a", "one d": "two d"})
+    assert vocabulary.describe()[1:] == ["  one: 5 own rows, 2 filled in, 1 removed", "  two: as stored"]
+
+
+def test_tokens_of_a_model_that_is_not_merged(folders: dict[str, Path]) -> None:
+    with pytest.raises(KingyoError, match=r"vocabulary of three: .*'e'.*kind: zero"):
+        Built(TokenizerChoice(source="three"), folders, others=("three",))
+    choice = TokenizerChoice(source="three", tokens={"e": TokenEntry(source=Zero())})
+    built = Built(choice, folders, others=("three",))
+    assert list(built.vocabulary.tokens) == ["<unk>", "<s>", "</s>", "d", "e", "<x>"]
+    built.check({"one e": None})
+
+
+def token(model: str, token: str | None = None, *, token_id: int | None = None) -> TokenEntry:
+    return TokenEntry(source=ModelToken(model=model, token=token, token_id=token_id))
+
+
+FORCED = TokenEntry(source=ModelToken(model="three"), force=True)
+LISTED: dict[str, tuple[str, dict[str, TokenEntry], dict[str, str | None]]] = {
+    "a row for those that lack the token": (
+        "union",
+        {"d": token("three")},
+        {"one d": "three d", "two d": "two d"},
+    ),
+    "a forced row": ("union", {"d": FORCED}, {"one d": "three d", "two d": "three d", "three d": "three d"}),
+    "zero": (
+        "union",
+        {"e": TokenEntry(source=Zero()), "a": TokenEntry(source=Zero(), force=True)},
+        {"one e": None, "three e": "three e", "one a": None, "two a": None},
+    ),
+    "a different token or id": (
+        "base",
+        {"<new>": token("two", "<x>"), "<id>": token("one", token_id=4)},
+        {"one <new>": "two <x>", "two <new>": "two <x>", "one <id>": "one b", "two <id>": "one b"},
+    ),
+    "a token of another model": ("base", {"<x>": TokenEntry()}, {"two <x>": "two <x>"}),
+}
+
+
+@pytest.mark.parametrize("case", LISTED)
+def test_listed_tokens(folders: dict[str, Path], case: str) -> None:
+    source, tokens, rows = LISTED[case]
+    Built(TokenizerChoice(source=source, tokens=tokens), folders).check(rows)
+
+
+def test_a_token_of_an_unmerged_model(folders: dict[str, Path]) -> None:
+    choice = TokenizerChoice(tokens={"<new>": token("three", "e")})
+    Built(choice, folders, others=("three",)).check({"one <new>": "three e"})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [TokenEntry(), token("two"), token("two", "<y>"), token("two", token_id=7), token("tow", "a")],
+)
+def test_sources_of_tokens_that_do_not_exist(folders: dict[str, Path], entry: TokenEntry) -> None:
+    with pytest.raises(KingyoError, match="<new>"):
+        Built(TokenizerChoice(tokens={"<new>": entry}), folders)
+
+
+def test_rows_without_tokens_stay(tmp_path: Path) -> None:
+    """Qwen's embedding is larger than its vocabulary; equal models stay unchanged."""
+    one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
+    two = llama(tmp_path / "two", words("a"), rows=8, seed=2)
+    for source in ("union", "base", "two"):
+        vocabulary = build_vocabulary(TokenizerChoice(source=source), models_of(one, two, base=0))
+        assert vocabulary.map.is_identity("one")
         assert vocabulary.map.is_identity("two")
-        assert vocabulary.files["tokenizer.json"] == (two / "tokenizer.json").read_bytes()
-        aligned = Aligned(vocabulary, one, two)
-        assert torch.equal(aligned(one, "a"), row(one, "a", vocabulary))
-        assert torch.equal(aligned(one, "d"), row(two, "d", vocabulary))
-        assert vocabulary.describe()[1:] == ["  one: 5 own rows, 2 filled in, 1 removed", "  two: as stored"]
-
-    def test_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
-        models = models_of(one, two, base=0, others=[three])
-        with pytest.raises(KingyoError, match=r"vocabulary of three: .*'e'.*kind: zero"):
-            build_vocabulary(TokenizerChoice(source="three"), models)
-        choice = TokenizerChoice(source="three", tokens={"e": TokenEntry(source=Zero())})
-        vocabulary = build_vocabulary(choice, models)
-        assert list(vocabulary.tokens) == ["<unk>", "<s>", "</s>", "d", "e", "<x>"]
-        assert not Aligned(vocabulary, one, two)(one, "e").any()
+        reader = Folders(one, two)
+        aligned = AlignedReads(vocabulary, reader.read, (EMBEDDING,)).read("two", EMBEDDING)
+        assert aligned is reader.read("two", EMBEDDING)
 
 
-class TestListedTokens:
-    def build(self, tokens: dict[str, TokenEntry], *folders: Path, source: str = "union") -> Vocabulary:
-        choice = TokenizerChoice(source=source, tokens=tokens)
-        return build_vocabulary(choice, models_of(*folders, base=0))
+def test_padding_is_the_mean(folders: dict[str, Path]) -> None:
+    for multiple, n_rows in ((9, 9), (5, 10)):
+        built = Built(TokenizerChoice(pad_to_multiple_of=multiple), folders)
+        assert (len(built.vocabulary.tokens), built.vocabulary.n_rows) == (9, n_rows)
+    for name in folders:
+        aligned = built.reads.read(name, EMBEDDING)
+        torch.testing.assert_close(aligned[9], aligned[:9].mean(0))
 
-    def test_a_model_gives_its_row_to_those_that_lack_the_token(
-        self, one: Path, two: Path, three: Path
-    ) -> None:
-        tokens = {"d": TokenEntry(source=ModelToken(model="three"))}
-        vocabulary = self.build(tokens, one, two, three)
-        aligned = Aligned(vocabulary, one, two, three)
-        assert torch.equal(aligned(one, "d"), row(three, "d", vocabulary))
-        assert torch.equal(aligned(two, "d"), row(two, "d", vocabulary))
 
-    def test_a_forced_row_goes_to_all(self, one: Path, two: Path, three: Path) -> None:
-        tokens = {"d": TokenEntry(source=ModelToken(model="three"), force=True)}
-        vocabulary = self.build(tokens, one, two, three)
-        aligned = Aligned(vocabulary, one, two, three)
-        for folder in (one, two, three):
-            assert torch.equal(aligned(folder, "d"), row(three, "d", vocabulary))
-
-    def test_zero(self, one: Path, two: Path) -> None:
-        tokens = {"d": TokenEntry(source=Zero()), "a": TokenEntry(source=Zero(), force=True)}
-        vocabulary = self.build(tokens, one, two)
-        aligned = Aligned(vocabulary, one, two)
-        assert not aligned(one, "d").any()
-        assert torch.equal(aligned(two, "d"), row(two, "d", vocabulary))
-        assert not aligned(one, "a").any()
-        assert not aligned(two, "a").any()
-
-    def test_a_different_token_or_id(self, one: Path, two: Path) -> None:
-        tokens = {
-            "<new>": TokenEntry(source=ModelToken(model="two", token="<x>")),
-            "<id>": TokenEntry(source=ModelToken(model="one", token_id=4)),
-        }
-        vocabulary = self.build(tokens, one, two, source="base")
-        assert list(vocabulary.tokens)[-2:] == ["<new>", "<id>"]
-        aligned = Aligned(vocabulary, one, two)
-        for folder in (one, two):
-            assert torch.equal(aligned(folder, "<new>"), row(two, "<x>", vocabulary))
-            assert torch.equal(aligned(folder, "<id>"), row(one, "b", vocabulary))
-
-    def test_a_token_of_an_unmerged_model(self, one: Path, two: Path, three: Path) -> None:
-        choice = TokenizerChoice(tokens={"<new>": TokenEntry(source=ModelToken(model="three", token="e"))})
-        vocabulary = build_vocabulary(choice, models_of(one, two, base=0, others=[three]))
-        reads = AlignedReads(vocabulary, Folders(one, two, three).read, (EMBEDDING,))
-        result = reads.read("one", EMBEDDING)[vocabulary.tokens["<new>"]]
-        assert torch.equal(result, row(three, "e", vocabulary))
-
-    def test_a_token_of_another_model_added_to_the_base(self, one: Path, two: Path) -> None:
-        vocabulary = self.build({"<x>": TokenEntry()}, one, two, source="base")
-        assert list(vocabulary.tokens)[-1] == "<x>"
-        assert torch.equal(Aligned(vocabulary, one, two)(one, "<x>"), row(two, "<x>", vocabulary))
-
-    @pytest.mark.parametrize(
-        "entry",
-        [
-            TokenEntry(),
-            TokenEntry(source=ModelToken(model="two")),
-            TokenEntry(source=ModelToken(model="two", token="<y>")),
-            TokenEntry(source=ModelToken(model="two", token_id=7)),
-            TokenEntry(source=ModelToken(model="tow", token="a")),
-        ],
+def test_aligned_tensors_are_cached_up_to_a_size(folders: dict[str, Path]) -> None:
+    vocabulary = Built(TokenizerChoice(), folders).vocabulary
+    reads = AlignedReads(
+        vocabulary, Folders(*folders.values()).read, (EMBEDDING, HEAD), keep_bytes=9 * 16 * 4
     )
-    def test_refuses(self, entry: TokenEntry, one: Path, two: Path) -> None:
-        with pytest.raises(KingyoError, match="<new>"):
-            self.build({"<new>": entry}, one, two)
-
-
-class TestSizes:
-    def test_rows_without_tokens_stay(self, tmp_path: Path) -> None:
-        """Qwen's embedding is larger than its vocabulary; equal models stay unchanged."""
-        one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
-        two = llama(tmp_path / "two", words("a"), rows=8, seed=2)
-        for source in ("union", "base", "two"):
-            vocabulary = build_vocabulary(TokenizerChoice(source=source), models_of(one, two, base=0))
-            assert vocabulary.map.is_identity("one")
-            assert vocabulary.map.is_identity("two")
-            reader = Folders(one, two)
-            aligned = AlignedReads(vocabulary, reader.read, (EMBEDDING,)).read("two", EMBEDDING)
-            assert aligned is reader.read("two", EMBEDDING)
-
-    def test_padding_is_the_mean(self, one: Path, two: Path) -> None:
-        choice = TokenizerChoice(pad_to_multiple_of=8)
-        vocabulary = build_vocabulary(choice, models_of(one, two, base=0))
-        assert len(vocabulary.tokens) == vocabulary.n_rows == 8
-        choice = TokenizerChoice(pad_to_multiple_of=5)
-        vocabulary = build_vocabulary(choice, models_of(one, two, base=0))
-        assert vocabulary.n_rows == 10
-        for name in ("one", "two"):
-            aligned = AlignedReads(vocabulary, Folders(one, two).read, (EMBEDDING,)).read(name, EMBEDDING)
-            torch.testing.assert_close(aligned[8], aligned[:8].mean(0))
-            torch.testing.assert_close(aligned[9], aligned[:8].mean(0))
-
-
-class TestReads:
-    def test_aligned_tensors_are_cached_up_to_a_size(self, one: Path, two: Path) -> None:
-        vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
-        reads = AlignedReads(vocabulary, Folders(one, two).read, (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
-        assert reads.read("one", EMBEDDING) is reads.read("one", EMBEDDING)
-        assert reads.read("one", HEAD) is not reads.read("one", HEAD)
+    assert reads.read("one", EMBEDDING) is reads.read("one", EMBEDDING)
+    assert reads.read("one", HEAD) is not reads.read("one", HEAD)
 
 
 def index(*rows: int) -> Tensor:

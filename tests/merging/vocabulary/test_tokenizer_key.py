@@ -72,7 +72,12 @@ def test_references() -> None:
     assert parse_tokenizer("union").renamed(lambda each: f"/x/{each}").source == "union"
 
 
+SOURCE = "tokens.<x>.source"
 TOKEN = {"kind": "model_token", "model": "a"}
+
+
+def source(value: object) -> dict[str, object]:
+    return {"tokens": {"<x>": {"source": value}}}
 
 
 @pytest.mark.parametrize(
@@ -87,26 +92,15 @@ TOKEN = {"kind": "model_token", "model": "a"}
         ({"pad_to_multiple_of": 0}, "pad_to_multiple_of", "0"),
         ("", "source", "''"),
         (["union"], "", "['union']"),
+        (source(1), SOURCE, "1"),
+        (source({"kind": "zeros"}), f"{SOURCE}: kind", "'zeros'"),
+        (source({"model": "a", "token": "b"}), f"{SOURCE}: kind", "nothing"),
+        (source({"kind": "zero", "model": "a"}), SOURCE, "'model'"),
+        (source(TOKEN), SOURCE, "model 'a'"),
+        (source(TOKEN | {"token": "b", "token_id": 1}), SOURCE, "model 'a', token 'b', token_id 1"),
+        (source(TOKEN | {"token_id": -1}), f"{SOURCE}.token_id", "-1"),
+        (source({"kind": "model_token", "token": "b"}), f"{SOURCE}.model", "nothing"),
     ],
 )
 def test_refuses(data: object, argument: str, received: str) -> None:
-    assert (argument, received) in mistakes(lambda: parse_tokenizer(data, "tokenizer"), "tokenizer")
-
-
-@pytest.mark.parametrize(
-    ("source", "place", "received"),
-    [
-        (1, "", "1"),
-        ({"kind": "zeros"}, ": kind", "'zeros'"),
-        ({"model": "a", "token": "b"}, ": kind", "nothing"),
-        ({"kind": "zero", "model": "a"}, "", "'model'"),
-        (TOKEN, "", "model 'a'"),
-        (TOKEN | {"token": "b", "token_id": 1}, "", "model 'a', token 'b', token_id 1"),
-        (TOKEN | {"token_id": -1}, ".token_id", "-1"),
-        ({"kind": "model_token", "token": "b"}, ".model", "nothing"),
-    ],
-)
-def test_refuses_sources_of_tokens(source: object, place: str, received: str) -> None:
-    data = {"tokens": {"<x>": {"source": source}}}
-    errors = mistakes(lambda: parse_tokenizer(data, "tokenizer"), "tokenizer")
-    assert errors == [(f"tokens.<x>.source{place}", received)]
+    assert mistakes(lambda: parse_tokenizer(data, "tokenizer"), "tokenizer") == [(argument, received)]

@@ -10,6 +10,8 @@ import torch
 from tokenizers import AddedToken
 
 from kingyo.errors import KingyoError
+from kingyo.merging.engine import open_sources, plan, to_folder
+from kingyo.merging.recipe import Recipe
 from kingyo.merging.vocabulary import TokenizerChoice, build_vocabulary
 from tests.merging.vocabulary import makers
 from tests.merging.vocabulary.makers import (
@@ -20,7 +22,6 @@ from tests.merging.vocabulary.makers import (
     cut,
     llama,
     load_tokenizer,
-    merge,
     models_of,
     tokens_and_logits,
     words,
@@ -38,7 +39,17 @@ def test_an_extension(kind: str, tmp_path: Path) -> None:
     small = llama(tmp_path / "small", makers.small(kind), seed=1)
     large = llama(tmp_path / "large", makers.large(kind), seed=2, added=[START, END])
     vocabulary = build_vocabulary(UNION, models_of(small, large, base=0))
-    out = merge(vocabulary, tmp_path / "out", {small: 0.0, large: 1.0})
+    models = [
+        {"model": str(each), "parameters": {"weight": weight}} for each, weight in ((small, 0), (large, 1))
+    ]
+    recipe = {
+        "merge_method": "linear",
+        "base_model": str(small),
+        "models": models,
+        "tokenizer_source": "union",
+    }
+    spec = Recipe.from_dict(recipe)
+    out = to_folder(plan(spec, open_sources(spec)), tmp_path / "out")
     loaded = load_tokenizer(out)
     first, second = (load_tokenizer(folder).get_vocab() for folder in (small, large))
     assert loaded.get_vocab() == vocabulary.tokens
@@ -54,20 +65,6 @@ def test_an_extension(kind: str, tmp_path: Path) -> None:
     reverse = build_vocabulary(UNION, models_of(small, large, base=1))
     assert reverse.files["tokenizer.json"] == (large / "tokenizer.json").read_bytes()
     assert reverse.map.is_identity("large")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_models_that_differ_only_in_control_tokens(kind: str, tmp_path: Path) -> None:
-    """Most fine-tuned models do."""
-    plain = llama(tmp_path / "plain", makers.large(kind))
-    chat = llama(tmp_path / "chat", makers.large(kind), added=[START, END])
-    tool = llama(tmp_path / "tool", makers.large(kind), added=["<|tool|>", END])
-    vocabulary = build_vocabulary(UNION, models_of(plain, chat, tool, base=0))
-    loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
-    assert list(vocabulary.tokens)[-3:] == ["<|im_start|>", "<|im_end|>", "<|tool|>"]
-    for folder, begin, end in ((plain, "", ""), (chat, "<|im_start|>", END), (tool, "<|tool|>", END)):
-        source = load_tokenizer(folder)
-        assert all(cut(loaded, f"{begin}{text}{end}") == cut(source, f"{begin}{text}{end}") for text in TEXTS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

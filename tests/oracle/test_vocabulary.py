@@ -6,8 +6,6 @@ purpose, a test says so.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,20 +27,10 @@ from tests.merging.vocabulary.makers import (
     small,
     words,
 )
-from tests.oracle.peer import MERGEKIT, Peer, find_python, read_tensors
+from tests.oracle.peer import Peer, read_tensors
 
 pytestmark = pytest.mark.oracle
 SHARES = {"one": 1.0, "two": 2.0, "three": 4.0}
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    """Return mergekit; tests are skipped if it is not installed."""
-    python = find_python()
-    if python is None:
-        pytest.skip(MERGEKIT.absent)
-    with Peer(python, tmp_path_factory.mktemp("peer")) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +82,6 @@ def check_parity(out: Path, vocabulary: Vocabulary, merged: dict[str, Tensor]) -
         torch.testing.assert_close(
             merged[tensor][ids], tensors[tensor][other_ids].double(), atol=1e-6, rtol=0, msg=tensor
         )
-
-
-@pytest.mark.parametrize("source", ["union", "base", "three", "two"])
-def test_tokenizer_source(source: str, peer: Peer, model_folders: list[Path]) -> None:
-    tokenizer = source if source in ("union", "base") else str(model_folders[0].parent / source)
-    out = merge_with_mergekit(peer, model_folders, tokenizer, "tokenizer_source")
-    vocabulary, merged = merge_with_kingyo(model_folders, parse_tokenizer(source))
-    check_parity(out, vocabulary, merged)
-    assert read_tensors(out)[EMBEDDING].shape[0] == vocabulary.n_rows
-    assert json.loads((out / "config.json").read_text())["vocab_size"] == vocabulary.n_rows
 
 
 LISTED = {
