@@ -30,7 +30,7 @@ from kingyo.runs.setup import Setup, stored_config, use_threads
 from kingyo.search.evolution import BASELINES, Event, Objectives, stored_objectives
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.trial_recipes import read_recipe
-from kingyo.search.space import SourceSpace, parent_recipe
+from kingyo.search.space import parent_recipe
 from kingyo.store import Fact, RunStore, StoredTrial
 from kingyo.tasks import examples_of, set_measures_of
 
@@ -285,7 +285,7 @@ class AdapterTrainer:
 
 
 @dataclass(kw_only=True)
-class AdapterSpace(SourceSpace):
+class AdapterSpace:
     """LoRAs on a model as a space of one axis, after that model itself if it is a trial.
 
     It has ``n`` candidates; if time is too short for all of them, the first ones repeat. Before the training

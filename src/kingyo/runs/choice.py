@@ -18,15 +18,14 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.layout import Layout
 from kingyo.runs.config import RANDOM_SOURCES
 from kingyo.runs.run import Run
-from kingyo.runs.searches import completed
-from kingyo.runs.spaces import merged_layout, shared_keys
+from kingyo.runs.searches import new_search
+from kingyo.runs.spaces import merged_layout
 from kingyo.runs.worker import runner_of
 from kingyo.search.evolution import Event, Limits, Search
 from kingyo.search.evolution.screens import ScreenSettings
 from kingyo.search.evolution.search import run_search
 from kingyo.search.evolution.search_log import SearchLog
 from kingyo.search.evolution.trial_evaluation import TrialEvaluator
-from kingyo.search.space import WithDefaults
 from kingyo.search.space.parameter import HIGHEST, SubsetSpace
 from kingyo.search.strategies.source_changes import Gain
 from kingyo.search.strategies.stepwise import Step, Stepwise, Verdict
@@ -263,17 +262,16 @@ class ChoiceStage:
         return _spans_of(self.layout, MOST_SPANS)
 
     @cached_property
-    def space(self) -> WithDefaults:
+    def space(self) -> SubsetSpace:
         models = self.run.models
         assert models.base is not None, "a choice needs a base"
-        space = SubsetSpace(
+        return SubsetSpace(
             sources=models.references,
             base=models.base.reference,
             layout=self.layout,
             groups=self.groups,
             dtype=TRIAL_DTYPE,
         )
-        return WithDefaults(space=space, keys=shared_keys(self.run))
 
     @cached_property
     def strategy(self) -> Stepwise:
@@ -303,22 +301,19 @@ class ChoiceStage:
 
     @property
     def search(self) -> Search:
-        request = self.request
-        minutes = None if request.seconds is None else request.seconds / 60
-        search = Search(
-            name=CHOICE,
-            space=self.space,
-            strategy=self.strategy,
-            limits=Limits(item_evaluations=request.item_evaluations, minutes=minutes),
-            screen=ScreenSettings(items=items_of_a_heat(len(self.run.items["fit"])), choose="in turn"),
-            seed=self.run.config.seed,
-            description={
-                "strategy": "stepwise selection",
-                "method": "task_arithmetic",
-                "groups": self.groups,
-            },
+        request, run = self.request, self.run
+        what = {"strategy": "stepwise selection", "method": "task_arithmetic", "groups": self.groups}
+        search = new_search(CHOICE, self.space, self.strategy, run, run.settings.controls)
+        return replace(
+            search,
+            limits=Limits(
+                item_evaluations=request.item_evaluations,
+                minutes=None if request.seconds is None else request.seconds / 60,
+            ),
+            screen=ScreenSettings(items=items_of_a_heat(len(run.items["fit"])), choose="in turn"),
+            is_asynchronous=False,
+            description=what,
         )
-        return replace(completed(search, self.run, self.run.settings.controls), space=search.space)
 
     def make(self, notify: Callable[[Event], None]) -> ChosenSources:
         """Score trial merges, or go on with them, until the choice is made."""

@@ -20,8 +20,9 @@ from kingyo.runs.model_kind import task_options
 from kingyo.runs.preflight import check, check_prompts, first_prompts, notes, warnings
 from kingyo.runs.run import Run
 from kingyo.runs.settings import why_not_learned
-from kingyo.runs.spaces import dataflow_space, frame_of, path_sizes_of
+from kingyo.runs.spaces import dataflow_space, frame_of, models_of_paths
 from kingyo.runs.speed import Speeds
+from kingyo.search.space import path_bytes
 from kingyo.search.strategies.combinators import main_batch
 
 
@@ -157,7 +158,9 @@ def estimate_memory(run: Run, paths: PathCosts | None = None) -> MemoryForecast:
 
 def estimate_paths(run: Run) -> PathCosts:
     longest = dataflow_space(run).most_hops
-    return PathCosts(longest=longest, longest_bytes=path_sizes_of(run).max_bytes(longest))
+    models = models_of_paths(run)
+    most = path_bytes(models, next(iter(models)), run.config.merge.dtype, longest)
+    return PathCosts(longest=longest, longest_bytes=most)
 
 
 def _forecast_learning(run: Run) -> LearningForecast:

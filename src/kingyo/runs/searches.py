@@ -33,9 +33,8 @@ from kingyo.search.space import (
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
-    SourceSpace,
     SourceValues,
-    WithDefaults,
+    Space,
     parent_recipe,
     paths_of,
     uniform_recipe,
@@ -80,20 +79,20 @@ def _main(run: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe
     space = space_of(run, wanted, merge)
     strategy = build(wanted.strategy, space.axes, run.config.seed, wanted.settings, run.folder)
     points = initial_points(run, space)
-    search = new_search(name, space, strategy, run, wanted)
-    if points:
-        description = {**search.description, "given": len(points)}
-        strategy = InitialPointsStrategy(strategy, points)
-        search = replace(search, strategy=strategy, given=len(points), description=description)
-    known = space.known_points() if wanted.warm_start else {}
+    known = space.known_points() if wanted.warm_start and isinstance(space, ParameterSpace) else {}
     strategies = (wanted.strategy, wanted.settings.get("strategy"))
     is_own = any(isinstance(each, str) and not STRATEGIES.is_registered(each) for each in strategies)
-    timeout = wanted.timeout if is_own else None  # a user's might not return
-    search = replace(search, known=known, keep=_path_of_merge(space), timeout=timeout)
-    return completed(search, run, wanted)
+    return replace(
+        new_search(name, space, strategy, run, wanted, {"given": len(points)} if points else None),
+        strategy=InitialPointsStrategy(strategy, points) if points else strategy,
+        given=len(points),
+        known=known,
+        keep=_path_of_merge(space),
+        timeout=wanted.timeout if is_own else None,  # a user's might not return
+    )
 
 
-def _path_of_merge(space: SourceSpace) -> tuple[Genome, ...]:
+def _path_of_merge(space: Space) -> tuple[Genome, ...]:
     paths = paths_of(space)
     if paths is None or paths is not space or paths.frame not in paths.merges:
         return ()
@@ -102,18 +101,25 @@ def _path_of_merge(space: SourceSpace) -> tuple[Genome, ...]:
 
 
 def new_search(
-    name: str, space: SourceSpace, strategy: Strategy, run: Setup, wanted: SearchSettings
+    name: str,
+    space: Space,
+    strategy: Strategy,
+    run: Setup,
+    wanted: SearchSettings,
+    described: Mapping[str, object] | None = None,
 ) -> Search:
-    """Build a search without objectives, known points and rounding."""
-    keys, paths = shared_keys(run), paths_of(space)
+    """Build a search without known points; ``described`` says what differs from the wanted settings."""
+    paths = paths_of(space)
     is_paths = paths is space
     return Search(
         name=name,
-        space=space if keys.is_default else WithDefaults(space=space, keys=keys),
+        space=RoundedSpace(space=space, keys=shared_keys(run)),
         strategy=strategy,
         limits=Limits(**wanted.budget.model_dump()),
         screen=wanted.screen,
         seed=run.config.seed,
+        objectives=objectives_of(run, wanted),
+        simplicity=simplicity_of(run, wanted),
         is_asynchronous=wanted.is_asynchronous,
         description={
             "strategy": wanted.strategy,
@@ -124,17 +130,8 @@ def new_search(
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
             **({"layers": dict(paths.n_layers)} if paths is not None else {}),
+            **(described or {}),
         },
-    )
-
-
-def completed(search: Search, run: Setup, wanted: SearchSettings) -> Search:
-    """Add the objectives to a search, and round its genes."""
-    return replace(
-        search,
-        objectives=objectives_of(run, wanted),
-        simplicity=simplicity_of(run, wanted),
-        space=RoundedSpace(space=search.space),
     )
 
 
@@ -169,8 +166,7 @@ def controls(run: Setup, *, like: tuple[str, ...]) -> list[Search]:
     for name, make in CONTROLS.items():
         if getattr(run.config.controls, name):
             with suppress(ImpossibleControlError):
-                search = replace(make(run, like), like=like)
-                searches.append(completed(search, run, run.settings.controls))
+                searches.append(replace(make(run, like), like=like))
     return searches
 
 
@@ -180,7 +176,7 @@ def _random(run: Setup, _: tuple[str, ...]) -> Search:
     # With the seed of the main search it would draw the points of the first population.
     seed = derived_seed(run.config.seed, 1)
     strategy = build("random", space.axes, seed, {})
-    return new_search("random", space, strategy, run, replace(wanted, strategy="random", settings={}))
+    return new_search("random", space, strategy, run, wanted, {"strategy": "random", "settings": {}})
 
 
 def _grid(run: Setup, _: tuple[str, ...]) -> Search:
@@ -224,8 +220,9 @@ def _grid_of(run: Setup, main: ParameterSpace, wanted: SearchSettings) -> Search
     for points in GRID_POINTS:
         if points ** len(space.axes) <= GRID_LIMIT:
             strategy = build("grid", space.axes, run.config.seed, {"points": points})
-            described = replace(plain, strategy=f"grid of {points} per axis", settings={})
-            return new_search("grid", space, strategy, run, described)
+            described: dict[str, object] = {"strategy": f"grid of {points} per axis", "settings": {}}
+            described |= {"method": part.method_name, "groups": plain.groups}
+            return new_search("grid", space, strategy, run, run.settings.controls, described)
     size = f"{GRID_POINTS[-1]} ** {len(space.axes)}"
     raise _no_grid(f"a grid of at most {GRID_LIMIT:,} points", f"{size} points, with one axis per source")
 
@@ -262,8 +259,9 @@ def training_search(run: Setup, space: AdapterSpace) -> Search:
     """Return the search that scores all candidates of a training, in their order."""
     wanted = run.settings.controls
     strategy = build("grid", space.axes, run.config.seed, {"shuffle": False})
-    described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
-    search = new_search(space.trainer.name, space, strategy, run, described)
+    described: dict[str, object] = {"strategy": "LoRA training", "method": "linear", "groups": "one"}
+    described["settings"] = {}
+    search = new_search(space.trainer.name, space, strategy, run, wanted, described)
     return replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
 
 
@@ -277,8 +275,8 @@ def _random_sources(run: Setup, _: tuple[str, ...]) -> Search:
             remedy="`kingyo scout --task` writes them into its run.yaml.",
         )
     changed = replace(run, models=replace(run.models, sources=others))
-    wanted = replace(run.settings.controls, own={})
-    space = space_of(changed, wanted)
+    wanted = run.settings.controls
+    space = space_of(changed, replace(wanted, own={}))
     strategy = build(wanted.strategy, space.axes, run.config.seed, wanted.settings, run.folder)
     return new_search(RANDOM_SOURCES, space, strategy, run, wanted)
 

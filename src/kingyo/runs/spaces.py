@@ -31,17 +31,15 @@ from kingyo.search.space import (
     DataflowSpace,
     HybridSpace,
     ParameterSpace,
-    PathSizes,
     RecipeDefaults,
     RecipeSpace,
     SourceChoice,
-    SourceSpace,
+    Space,
     assign_values,
     check_base,
     frankenmerge,
     parent_recipe,
     path_recipe,
-    path_sizes,
     paths_of,
     uniform_recipe,
 )
@@ -92,12 +90,7 @@ def frame_of(run: Setup) -> Checkpoint:
     return next(iter(models_of_paths(run).values()))
 
 
-def path_sizes_of(run: Setup) -> PathSizes:
-    models = models_of_paths(run)
-    return path_sizes(models, next(iter(models)), run.config.merge.dtype)
-
-
-def initial_points(run: Setup, space: SourceSpace) -> list[Genome]:
+def initial_points(run: Setup, space: Space) -> list[Genome]:
     """Return the points that a search of paths begins with."""
     paths = paths_of(space)
     if paths is None or not _paths(run).seeds:
@@ -196,7 +189,7 @@ def by_method(search: SearchSettings, folder: Path) -> list[SearchSettings]:
     ]
 
 
-def space_of(run: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> SourceSpace:
+def space_of(run: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> Space:
     if wanted.space == "dataflow":
         return dataflow_space(run, merge)
     if run.config.hybrid.joint:
@@ -210,7 +203,7 @@ def first_merge(run: Setup) -> Recipe:
     return shared_keys(run).apply(merges.decode(tuple(axis.first for axis in merges.axes)))
 
 
-def merges_of(run: Setup, wanted: SearchSettings) -> SourceSpace:
+def merges_of(run: Setup, wanted: SearchSettings) -> Space:
     choice = choice_of(run.config.merge.choose_sources)
     if len(wanted.methods) == 1 and choice is None:
         return parameter_space(run, wanted)

@@ -38,7 +38,7 @@ from kingyo.runs.adapters import (
 from kingyo.runs.config import TUNED, TUNED_PARENT, RunConfig
 from kingyo.runs.config_file import specs_in
 from kingyo.runs.model_kind import check_items, load_checkpoint, load_options, require_answers
-from kingyo.runs.searches import completed, require_adapters, training_search
+from kingyo.runs.searches import require_adapters, training_search
 from kingyo.runs.setup import Setup
 from kingyo.search.evolution import MAIN, Event, Search
 from kingyo.search.evolution.trial_recipes import read_recipe
@@ -216,8 +216,7 @@ def tuned_searches(run: Setup, merge: Recipe, open_sources: Callable[[], Sources
         BredSpace(trainer=_trainer(run, TUNED), n=n, unprepared=merge, open_sources=open_sources),
         ParentSpace(trainer=_trainer(run, TUNED_PARENT), n=n, unprepared=unprepared),
     )
-    searches = (replace(training_search(run, space), like=(MAIN,)) for space in spaces)
-    return [completed(search, run, run.settings.controls) for search in searches]
+    return [replace(training_search(run, space), like=(MAIN,)) for space in spaces]
 
 
 def relative_rates(n_fit: int) -> tuple[float, ...]:

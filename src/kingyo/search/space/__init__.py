@@ -2,10 +2,9 @@
 
 from kingyo.search.space.dataflow import DataflowSpace as DataflowSpace
 from kingyo.search.space.dataflow import HybridSpace as HybridSpace
-from kingyo.search.space.dataflow import PathSizes as PathSizes
 from kingyo.search.space.dataflow import frankenmerge as frankenmerge
+from kingyo.search.space.dataflow import path_bytes as path_bytes
 from kingyo.search.space.dataflow import path_recipe as path_recipe
-from kingyo.search.space.dataflow import path_sizes as path_sizes
 from kingyo.search.space.dataflow import paths_of as paths_of
 from kingyo.search.space.parameter import ParameterSpace as ParameterSpace
 from kingyo.search.space.parameter import parent_recipe as parent_recipe
@@ -13,9 +12,7 @@ from kingyo.search.space.parameter import uniform_recipe as uniform_recipe
 from kingyo.search.space.protocol import STEPS as STEPS
 from kingyo.search.space.protocol import RecipeDefaults as RecipeDefaults
 from kingyo.search.space.protocol import RoundedSpace as RoundedSpace
-from kingyo.search.space.protocol import SourceSpace as SourceSpace
 from kingyo.search.space.protocol import Space as Space
-from kingyo.search.space.protocol import WithDefaults as WithDefaults
 from kingyo.search.space.protocol import innermost as innermost
 from kingyo.search.space.protocol import probes as probes
 from kingyo.search.space.recipe_space import RecipeSpace as RecipeSpace

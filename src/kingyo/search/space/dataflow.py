@@ -22,7 +22,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint, TensorInfo
 from kingyo.merging.checkpoints.header import WIDTHS
 from kingyo.merging.recipe import MAX_HOPS, MERGED, PASSTHROUGH, Hop, Recipe
-from kingyo.search.space.protocol import SourceSpace, Space
+from kingyo.search.space.protocol import Space
 
 Scales = Literal["none", "layer", "matrix"]
 Inclusion = Literal["binary", "threshold"]
@@ -36,7 +36,7 @@ Layer = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataflowSpace(SourceSpace):
+class DataflowSpace:
     """All paths through the layers of some models.
 
     A search begins at the path through the layers of the ``frame``, the source that provides embeddings,
@@ -231,14 +231,14 @@ def _power(gene: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridSpace(SourceSpace):
+class HybridSpace:
     """All merges of some models combined with all paths through their layers and those of the merge.
 
     A genome is one of the merge followed by one of the path. Genes of a merge that the path does not use are
     inactive.
     """
 
-    merges: SourceSpace
+    merges: Space
     paths: DataflowSpace
 
     @property
@@ -257,18 +257,8 @@ def paths_of(space: Space) -> DataflowSpace | None:
     return space if isinstance(space, DataflowSpace) else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class PathSizes:
-    """Sizes in bytes."""
-
-    ends: int
-    layer: int
-
-    def max_bytes(self, hops: int) -> int:
-        return self.ends + hops * self.layer
-
-
-def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None) -> PathSizes:
+def path_bytes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None, hops: int) -> int:
+    """Return the most bytes that the exported weights of a path can have."""
     layout, tensors = sources[frame].layout, sources[frame].tensors
     outer = [info for name, info in tensors.items() if layout.stack(name) is not layout.main]
     layers = [
@@ -277,7 +267,7 @@ def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None)
         if model.layout.main is not None
         for names in model.layout.main.blocks.values()
     ]
-    return PathSizes(ends=_bytes(outer, dtype), layer=max(layers, default=1))
+    return _bytes(outer, dtype) + hops * max(layers, default=1)
 
 
 def _bytes(infos: Iterable[TensorInfo], dtype: str | None) -> int:

@@ -16,7 +16,6 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.layout import Layout
 from kingyo.merging.methods import MergeMethod, Parameter
 from kingyo.merging.recipe import Recipe, Source, Value
-from kingyo.search.space.protocol import SourceSpace
 from kingyo.search.space.source_values import Bounds, ParameterValues, SourceValues, check_values, with_start
 
 AVERAGES = ("linear", "task_arithmetic", "singular_bands")
@@ -29,7 +28,7 @@ TRIMMING = ("ties", "dare_ties", "dare_linear")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParameterSpace(SourceSpace):
+class ParameterSpace:
     """All merges of some sources by one method at one granularity.
 
     ``method_name`` is the method's in recipes. Parameters without values are searched in the range that the
@@ -176,6 +175,7 @@ class ParameterSpace(SourceSpace):
         return genes
 
     def known_points(self) -> dict[str, Genome]:
+        """Return name -> genome of sources and ``uniform``, if it gives their weights, up to rounding."""
         if not self._reproduces_sources():
             return {}
         names = self.sources
@@ -286,7 +286,7 @@ HIGHEST = 1.5  # weight of a source in a ``SubsetSpace``
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubsetSpace(SourceSpace):
+class SubsetSpace:
     """Merges of some of many sources by task arithmetic. Recipes name only the sources that they merge."""
 
     sources: Mapping[str, str]

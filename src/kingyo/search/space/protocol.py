@@ -1,7 +1,4 @@
-"""Interfaces of search spaces, genomes for checks, and spaces around spaces.
-
-One rounds genes before decoding, one adds keys that all recipes of a run share.
-"""
+"""The interface of search spaces, genomes for checks, and the space around that of a search."""
 
 from __future__ import annotations
 
@@ -23,17 +20,6 @@ class Space(Protocol):
     def decode(self, genome: Genome) -> Recipe: ...
 
 
-class SourceSpace(Space, Protocol):
-    """A space over the sources of a run."""
-
-    def known_points(self) -> dict[str, Genome]:
-        """Return name -> genome of the baselines that are points of the space: sources and ``uniform``.
-
-        Only genomes whose recipe reproduces the baseline's weights, up to rounding, are included.
-        """
-        return {}
-
-
 def probes(axes: Sequence[Axis]) -> Iterator[Genome]:
     """Yield the first point, then one point per other choice of each categorical axis."""
     first = tuple(axis.first for axis in axes)
@@ -42,32 +28,6 @@ def probes(axes: Sequence[Axis]) -> Iterator[Genome]:
         for choice in range(len(axis.choices)):
             if choice != first[i]:
                 yield (*first[:i], float(choice), *first[i + 1 :])
-
-
-STEPS = 1000
-"""Fewest steps per axis."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundedSpace:
-    """A space that decodes rounded genes; strategies keep their own."""
-
-    space: Space
-
-    @property
-    def axes(self) -> Sequence[Axis]:
-        return self.space.axes
-
-    def decode(self, genome: Genome) -> Recipe:
-        pairs = zip(self.axes, genome, strict=True)
-        return self.space.decode(tuple(_rounded(axis, gene) for axis, gene in pairs))
-
-
-def _rounded(axis: Axis, gene: float) -> float:
-    if axis.kind != "float":
-        return gene
-    decimals = -math.floor(math.log10(axis.high - axis.low) - math.log10(STEPS) + 1e-9)
-    return min(axis.high, max(axis.low, round(gene, decimals) + 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,22 +80,32 @@ class RecipeDefaults:
         )
 
 
+STEPS = 1000
+"""Fewest steps per axis."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class WithDefaults:
-    """A space whose recipes get shared keys."""
+class RoundedSpace:
+    """A space that decodes rounded genes, to recipes with shared keys; strategies keep their own genes."""
 
     space: Space
-    keys: RecipeDefaults
+    keys: RecipeDefaults = field(default_factory=RecipeDefaults)
 
     @property
     def axes(self) -> Sequence[Axis]:
         return self.space.axes
 
     def decode(self, genome: Genome) -> Recipe:
-        return self.keys.apply(self.space.decode(genome))
+        pairs = zip(self.axes, genome, strict=True)
+        return self.keys.apply(self.space.decode(tuple(_rounded(axis, gene) for axis, gene in pairs)))
+
+
+def _rounded(axis: Axis, gene: float) -> float:
+    if axis.kind != "float":
+        return gene
+    decimals = -math.floor(math.log10(axis.high - axis.low) - math.log10(STEPS) + 1e-9)
+    return min(axis.high, max(axis.low, round(gene, decimals) + 0.0))
 
 
 def innermost(space: Space) -> Space:
-    while isinstance(space, RoundedSpace | WithDefaults):
-        space = space.space
-    return space
+    return space.space if isinstance(space, RoundedSpace) else space

@@ -15,7 +15,6 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.merging.methods import MergeMethod, Parameter, takes_base
 from kingyo.merging.recipe import Recipe
 from kingyo.search.space.parameter import ParameterSpace
-from kingyo.search.space.protocol import SourceSpace
 from kingyo.search.space.source_values import Bounds
 
 
@@ -68,7 +67,7 @@ METHOD = "method"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSpace(SourceSpace):
+class RecipeSpace:
     """All merges of some or all sources by one of several methods.
 
     Methods that search a parameter in the same bounds share its axes; with other bounds a method has its own,
