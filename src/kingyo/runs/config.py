@@ -8,34 +8,26 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from kingyo.core.io.schema import Number, Real, parse_model
+from kingyo.core.io.schema import Count, Number, Real, StrictModel, parse_model
 from kingyo.core.io.units import joined
 from kingyo.errors import KingyoError
 from kingyo.merging.engine.execute import MAX_THREADS
 from kingyo.merging.recipe import FARTHEST, MERGED, Dtype, Resize
+from kingyo.search.evolution.types import Limits
 from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES, is_of_answers
 from kingyo.tasks.kinds import MAX_TIMEOUT
 from kingyo.tasks.spec import TaskSpec
 
 Scalar = Annotated[bool, Field(strict=True)] | Real
-Count = Annotated[int, Field(gt=0, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 MAX_REPETITIONS = 64
-
-
-class StrictModel(BaseModel):
-    """Immutable settings without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Range(StrictModel):
@@ -218,19 +210,8 @@ class HybridConfig(StrictModel):
         return self
 
 
-class Budget(StrictModel):
-    """Limits of a search; it ends at the first one that it reaches.
-
-    Attributes:
-        candidates: merged models to try. Default: no bound.
-        item_evaluations: answers to grade: candidates x items of each. Default: no bound.
-        minutes: time for merging and scoring, of all workers together; pauses do not count. Default: no
-            bound.
-    """
-
-    candidates: Count | None = None
-    item_evaluations: Count | None = None
-    minutes: Annotated[Real, Field(gt=0)] | None = None
+class Budget(Limits):
+    """Limits of which at least one is given."""
 
     @model_validator(mode="after")
     def _check_bounded(self) -> Budget:

@@ -9,13 +9,13 @@ from typing import Annotated, cast
 
 from pydantic import Field, model_validator
 
-from kingyo.core.io.schema import Real, parse_model
+from kingyo.core.io.schema import Real, StrictModel, parse_model
 from kingyo.core.io.yaml import read_yaml
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.merging.checkpoints.model_reference import with_denoiser
 from kingyo.merging.recipe.contents import Base, Model
-from kingyo.runs.config import RESERVED_NAMES, NamedTasks, RunConfig, StrictModel, parse_config
+from kingyo.runs.config import RESERVED_NAMES, NamedTasks, RunConfig, parse_config
 from kingyo.tasks import TaskSpec, load_task_spec
 
 BY_SCOUT = "scout"

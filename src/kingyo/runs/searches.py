@@ -27,7 +27,7 @@ from kingyo.runs.spaces import (
     simplicity_of,
     space_of,
 )
-from kingyo.search.evolution import MAIN, Limits, Search
+from kingyo.search.evolution import MAIN, Search
 from kingyo.search.space import (
     Bounds,
     ParameterSpace,
@@ -115,7 +115,7 @@ def new_search(
         name=name,
         space=RoundedSpace(space=space, keys=shared_keys(run)),
         strategy=strategy,
-        limits=Limits(**wanted.budget.model_dump()),
+        limits=wanted.budget,
         screen=wanted.screen,
         seed=run.config.seed,
         objectives=objectives_of(run, wanted),

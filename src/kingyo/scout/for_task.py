@@ -14,7 +14,7 @@ from pydantic import Field
 
 from kingyo.core.io.model_names import is_local, local_path
 from kingyo.core.io.pipeline_index import DENOISERS
-from kingyo.core.io.schema import Real, parse_model
+from kingyo.core.io.schema import Count, Real, StrictModel, parse_model
 from kingyo.core.io.units import parse_size, size_text
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.checkpoints.model_reference import parse_reference
@@ -22,7 +22,7 @@ from kingyo.merging.methods import METHODS
 from kingyo.models.kinds import HasLanguagePart
 from kingyo.runs.begin import begin
 from kingyo.runs.choice import TRIAL_DTYPE, ChoiceRequest, answers_alone
-from kingyo.runs.config import RANDOM_SOURCES, RESERVED_NAMES, Count, RunConfig, StrictModel
+from kingyo.runs.config import RANDOM_SOURCES, RESERVED_NAMES, RunConfig
 from kingyo.runs.config_file import BY_SCOUT, config_from_data
 from kingyo.runs.model_kind import require_answers
 from kingyo.runs.preflight import check_frame

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Annotated, LiteralString, TypeGuard, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from kingyo.errors import KingyoError, combined_error, nearest, suggest
@@ -47,6 +55,15 @@ def _not_bool(value: object) -> object:
 Number = Annotated[float, BeforeValidator(_not_bool)]
 """A number, but not ``true``, which pydantic would read as 1."""
 Real = Annotated[Number, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, strict=True)]
+
+
+class StrictModel(BaseModel):
+    """Immutable settings without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
 """A finite number."""
 
 

@@ -70,7 +70,7 @@ class SearchLog:
             costs = [cost for name in search.like for cost in store.costs(name, "fit").values()]
             learned = sum(each.items for name in search.like for each in store.lessons(name).values())
             trials = sum(len(store.trials(name)) for name in search.like)
-            self._limits = Limits(
+            self._limits = Limits.model_construct(  # 0 is possible
                 candidates=trials + in_candidates(learned, self._most_items),
                 item_evaluations=sum(items for items, _ in costs),
             )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Literal, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Self
 
+from pydantic import Field
+
+from kingyo.core.io.schema import Count, Real, StrictModel
 from kingyo.core.types import Answered, Evaluation, Genome, Split, Strategy
 from kingyo.merging.recipe import Recipe
 from kingyo.search.evolution.objectives import Objectives
@@ -123,21 +126,27 @@ MAX_IDLE = 200
 """A search ends after this many consecutive candidates that were copies: it has converged."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The limits of a search, by the keys of ``budget``; the first one reached ends it. None is no limit."""
+class Limits(StrictModel):
+    """Limits of a search; it ends at the first one that it reaches.
 
-    candidates: int | None = None
-    item_evaluations: int | None = None
-    minutes: float | None = None
+    Attributes:
+        candidates: merged models to try. Default: no bound.
+        item_evaluations: answers to grade: candidates x items of each. Default: no bound.
+        minutes: time for merging and scoring, of all workers together; pauses do not count. Default: no
+            bound.
+    """
+
+    candidates: Count | None = None
+    item_evaluations: Count | None = None
+    minutes: Annotated[Real, Field(gt=0)] | None = None
 
     @property
     def seconds(self) -> float | None:
         return None if self.minutes is None else 60 * self.minutes
 
     def plus(self, more: Mapping[str, float]) -> Limits:
-        own = {key: value for key, value in asdict(self).items() if value is not None}
-        return replace(self, **{key: type(value)(value + more.get(key, 0)) for key, value in own.items()})
+        own = self.model_dump(exclude_none=True).items()
+        return self.model_copy(update={key: type(value)(value + more.get(key, 0)) for key, value in own})
 
 
 @dataclass(kw_only=True)
