@@ -99,16 +99,11 @@ class ComparedImage(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageMeasure:
-    """A measure of a set of images against references; larger is better.
-
-    Attributes:
-        evaluate: returns the measure of some of the images.
-        compare: describes images by vectors.
-    """
+    """A measure of a set of images against references; larger is better."""
 
     name: str
-    evaluate: Callable[[ComparedImages, Places], float]
-    compare: Callable[[tuple[Media, ...]], ComparedImages]
+    evaluate: Callable[[ComparedImages, Places], float]  # returns the measure of some of the images
+    compare: Callable[[tuple[Media, ...]], ComparedImages]  # describes images by vectors
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[ComparedImage]:
         images = tuple(score.media for score in scores if score.media is not None)

@@ -134,20 +134,13 @@ other networks by more."""
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreferenceModel:
-    """Weights on standardised features.
+    """Weights on standardised features."""
 
-    Attributes:
-        features: name of the network that describes images, see ``load_feature_net``.
-        mean, scale: mean and deviation of the features of the images that people compared.
-        weights: the logit of preferring one image to another is their difference times these.
-        probe: features of a fixed image, which show whether a network is the one of the training.
-    """
-
-    features: str
-    mean: Vectors
+    features: str  # name of the network that describes images, see ``load_feature_net``
+    mean: Vectors  # with scale: mean and deviation of the features of the images that people compared
     scale: Vectors
-    weights: Vectors
-    probe: Vectors
+    weights: Vectors  # the logit of preferring one image to another is their difference times these
+    probe: Vectors  # features of a fixed image, which show whether a network is the one of the training
 
     def probabilities(self, net: FeatureNet, images: Sequence[Media]) -> list[float]:
         """Return the probability that each image is preferred to one with the mean features."""
