@@ -28,7 +28,7 @@ from kingyo.search.evolution import MAIN
 from kingyo.stats import Groups, PairedDifference, paired_difference
 from kingyo.stats.paired import half_sample_bounds
 from kingyo.store import RunStore, StoredTrial
-from kingyo.tasks.references import ReferenceSettings, picture_measures
+from kingyo.tasks.references import ReferenceSettings, image_measures
 
 DRAW_AGAIN = """
 import json, sys
@@ -167,7 +167,7 @@ def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
 def show_kid(store: RunStore, bred: StoredTrial, folder: Path) -> None:
     """Print the KID of each tested model's pictures to real ones."""
     items = store.items()["test"]
-    kid, *_ = picture_measures(ReferenceSettings(folder=str(folder.resolve())), folder)
+    kid, *_ = image_measures(ReferenceSettings(folder=str(folder.resolve())), folder)
     print_row([f"model, {len(items)} pictures", f"{kid.name} [95% interval]"])
     print_row(["---"] * 2)
     for trial in store.trials():

@@ -33,19 +33,13 @@ In PaliGemma, tokens of the prompt attend to each other in both directions; an a
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """A prompt as a model reads it, without pixels.
-
-    Attributes:
-        prompt: the prompt.
-        tokens: its tokens, with placeholders where image features go.
-        per_token: other inputs with one number per token, such as ``token_type_ids``.
-        images: other inputs with one row per image or patch, such as ``image_grid_thw``.
-    """
+    """A prompt as a model reads it, without pixels."""
 
     prompt: ImagePrompt
-    tokens: Sequence[int]
+    tokens: Sequence[int]  # its tokens, with placeholders where image features go
+    # other inputs with one number per token, such as ``token_type_ids``
     per_token: Mapping[str, Sequence[int]]
-    images: Mapping[str, Tensor]
+    images: Mapping[str, Tensor]  # other inputs with one row per image or patch, such as ``image_grid_thw``
 
     def __len__(self) -> int:
         return len(self.tokens)

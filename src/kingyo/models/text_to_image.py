@@ -1,7 +1,7 @@
 """Diffusion pipelines of diffusers: loaded from local folders, checked without weights, and drawing.
 
 Every pipeline that draws from a text and has a ``unet`` or a ``transformer`` works: it encodes prompts, and
-decodes the picture itself. It is built once; candidates overwrite its denoiser.
+decodes the image itself. It is built once; candidates overwrite its denoiser.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kingyo.models.vision.cache import Cache
 from kingyo.models.vision.images import encode_png
 
 BATCH_PIXELS = 4 << 20
-"""Limit of the pixels in a batch: four pictures of 1024 x 1024."""
+"""Limit of the pixels in a batch: four images of 1024 x 1024."""
 
 
 class LivePipeline:
@@ -69,23 +69,23 @@ class LivePipeline:
 
     @torch.inference_mode()
     def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> list[Media]:
-        """Return a picture (PNG) of each prompt.
+        """Return an image (PNG) of each prompt.
 
         Batches change the last bits of a computation, so the same prompts in the same batches give the same
         pixels.
         """
         arguments = call_arguments(type(self._pipeline), drawing)
-        pictures: list[Media] = []
-        size = self._pictures_per_batch(drawing)
+        images: list[Media] = []
+        size = self._images_per_batch(drawing)
         batches = [prompts[i : i + size] for i in range(0, len(prompts), size)]
         for batch in reported(batches, len(prompts), self.progress):
             pixels = self._pixels(batch, drawing, arguments)
             for prompt, each in zip(batch, pixels, strict=True):
                 _require_finite(each, prompt)
-                pictures.append(_png(each))
-        return pictures
+                images.append(_png(each))
+        return images
 
-    def _pictures_per_batch(self, drawing: Drawing) -> int:
+    def _images_per_batch(self, drawing: Drawing) -> int:
         models, scale = self._pipeline.components, getattr(self._pipeline, "vae_scale_factor", 8)
         denoiser = next(each for name in DENOISERS if (each := models.get(name)) is not None)
         side = getattr(denoiser.config, "sample_size", None)
@@ -113,7 +113,7 @@ class LivePipeline:
 
 def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:
     if not bool(torch.isfinite(torch.as_tensor(pixels)).all()):
-        argument = f"picture of {prompt.text[:80]!r} (seed {prompt.seed})"
+        argument = f"image of {prompt.text[:80]!r} (seed {prompt.seed})"
         remedy = "Remove this model, or draw in float32: its weights or outputs overflow."
         raise KingyoError(argument, "pixels that are numbers", "NaN or infinity", remedy)
 
@@ -369,7 +369,7 @@ def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]
 class DrawingCheck:
     """Checks settings and prompts by the classes, the scheduler and the tokenizers of a pipeline.
 
-    What diffusers reads only while it draws is found with the first picture.
+    What diffusers reads only while it draws is found with the first image.
     """
 
     def __init__(self, path: Path) -> None:

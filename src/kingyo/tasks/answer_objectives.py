@@ -20,17 +20,12 @@ from kingyo.registry import Registry, is_in_file
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """The answers of a model to items of a task.
-
-    Attributes:
-        items: the items.
-        scores: score and answer of each item; an answer is a text, or an image in ``media``.
-        model: folder of a model whose tokenizer all candidates have.
-    """
+    """The answers of a model to items of a task."""
 
     items: Sequence[Item]
+    # score and answer of each item; an answer is a text, or an image in ``media``
     scores: Sequence[ItemScore]
-    model: Path
+    model: Path  # folder of a model whose tokenizer all candidates have
 
 
 AnswerObjective = Callable[[Answers], float]

@@ -1,4 +1,4 @@
-"""The kind of task that asks for pictures: an item is a prompt and the seed of its noise."""
+"""The kind of task that asks for images: an item is a prompt and the seed of its noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kingyo.core.types import Drawing, DrawingPrompt, DrawsImages, Item, ItemSco
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders import graders_of_task
 from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text, fill_template
-from kingyo.tasks.references import ReferenceSettings, picture_measures
+from kingyo.tasks.references import ReferenceSettings, image_measures
 from kingyo.tasks.rows import Row, stringify
 
 SEED = "seed"
@@ -52,7 +52,7 @@ class DrawSettings(GradedSettings):
     def measure_name(self, measure: str) -> str:
         """Return the full name of a measure that ``measure:`` of the task names, such as ``kid``."""
         if self.references is None:
-            expected = f"a folder of pictures, beside `measure: {measure}`"
+            expected = f"a folder of images, beside `measure: {measure}`"
             remedy = "Add `references: {folder: …}`, or delete `measure`."
             raise KingyoError("references", expected, "nothing", remedy)
         return self.references.title(measure)
@@ -77,7 +77,7 @@ class DrawSettings(GradedSettings):
 
 @TASK_KINDS.register("draw")
 class DrawTask(SplitTask):
-    """Pictures of prompts. All candidates start from the same noise, so that differences are paired."""
+    """Images of prompts. All candidates start from the same noise, so that differences are paired."""
 
     Settings = DrawSettings
     needs = DrawsImages
@@ -91,7 +91,7 @@ class DrawTask(SplitTask):
         self._graders.check(self.all_items())
         references = settings.references
         self.set_measures: Sequence[SetMeasure] = (
-            () if references is None else picture_measures(references, folder)
+            () if references is None else image_measures(references, folder)
         )
 
     @staticmethod
@@ -102,11 +102,11 @@ class DrawTask(SplitTask):
         return Item(id="", prompt=prompt, answer="", fields=row.texts(), seed=_seed_in(row, SEED))
 
     def score(self, model: DrawsImages, items: Sequence[Item]) -> Sequence[ItemScore]:
-        pictures = model.draw([DrawingPrompt(item.prompt, item.seed or 0) for item in items], self._drawing)
-        scores = self._graders.grade(pictures, items)
+        images = model.draw([DrawingPrompt(item.prompt, item.seed or 0) for item in items], self._drawing)
+        scores = self._graders.grade(images, items)
         return tuple(
-            ItemScore(item=item.id, score=score, answer="", media=picture)
-            for item, score, picture in zip(items, scores, pictures, strict=True)
+            ItemScore(item=item.id, score=score, answer="", media=image)
+            for item, score, image in zip(items, scores, images, strict=True)
         )
 
 

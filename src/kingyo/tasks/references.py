@@ -26,7 +26,7 @@ from kingyo.models.vision.features import (
     net_title,
 )
 from kingyo.models.vision.frozen import kept_until_files_change
-from kingyo.models.vision.set_comparison import ComparedPictures, Places, ReferenceVectors
+from kingyo.models.vision.set_comparison import ComparedImages, Places, ReferenceVectors
 from kingyo.tasks.graders.grader import FilePath, IsPath
 from kingyo.tasks.rows import image_file
 
@@ -53,15 +53,15 @@ _image_file = kept_until_files_change(image_file)
 
 
 @lru_cache(maxsize=8)
-def reference_vectors(net: FeatureNet, pictures: tuple[Media, ...]) -> Vectors:
-    """Return the vectors of reference pictures; equal pictures are computed once per process."""
-    return net.vectors(pictures)
+def reference_vectors(net: FeatureNet, images: tuple[Media, ...]) -> Vectors:
+    """Return the vectors of reference images; equal images are computed once per process."""
+    return net.vectors(images)
 
 
 _TITLES = {"kid": "−KID", "fid": "−FID"}
-_VALUES: dict[str, Callable[[ComparedPictures, Places], float]] = {
-    "kid": lambda pictures, places: -pictures.kid(places),
-    "fid": lambda pictures, places: -pictures.fid(places),
+_VALUES: dict[str, Callable[[ComparedImages, Places], float]] = {
+    "kid": lambda images, places: -images.kid(places),
+    "fid": lambda images, places: -images.fid(places),
 }
 CACHED_MODELS = 4
 """Number of models whose vectors are kept, since all measures of a model use the same ones."""
@@ -71,8 +71,8 @@ class ReferenceSettings(BaseModel):
     """The option ``references`` of ``draw``.
 
     Attributes:
-        folder: the folder of reference pictures.
-        features: the network that describes pictures: ``efficientnet-lite0``, a folder or a Hub name.
+        folder: the folder of reference images.
+        features: the network that describes images: ``efficientnet-lite0``, a folder or a Hub name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,54 +90,49 @@ class ReferenceSettings(BaseModel):
         return titles.get(measure, measure)
 
 
-class ComparedPicture(NamedTuple):
-    """One picture of a compared set, by its index: what half of a set is drawn from."""
+class ComparedImage(NamedTuple):
+    """One image of a compared set, by its index: what half of a set is drawn from."""
 
     place: int
-    pictures: ComparedPictures
+    images: ComparedImages
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureMeasure:
-    """A measure of a set of pictures against references; larger is better.
-
-    Attributes:
-        evaluate: returns the measure of some of the pictures.
-        compare: describes pictures by vectors.
-    """
+class ImageMeasure:
+    """A measure of a set of images against references; larger is better."""
 
     name: str
-    evaluate: Callable[[ComparedPictures, Places], float]
-    compare: Callable[[tuple[Media, ...]], ComparedPictures]
+    evaluate: Callable[[ComparedImages, Places], float]  # returns the measure of some of the images
+    compare: Callable[[tuple[Media, ...]], ComparedImages]  # describes images by vectors
 
-    def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[ComparedPicture]:
-        pictures = tuple(score.media for score in scores if score.media is not None)
-        if len(pictures) < len(items):
-            raise ValueError(f"{len(items) - len(pictures)} answers without a picture")
-        compared = self.compare(pictures)
-        return [ComparedPicture(place, compared) for place in range(len(pictures))]
+    def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[ComparedImage]:
+        images = tuple(score.media for score in scores if score.media is not None)
+        if len(images) < len(items):
+            raise ValueError(f"{len(items) - len(images)} answers without an image")
+        compared = self.compare(images)
+        return [ComparedImage(place, compared) for place in range(len(images))]
 
     def value(self, features: Sequence[object]) -> float:
-        chosen = cast("Sequence[ComparedPicture]", features)
-        return self.evaluate(chosen[0].pictures, np.array([each.place for each in chosen]))
+        chosen = cast("Sequence[ComparedImage]", features)
+        return self.evaluate(chosen[0].images, np.array([each.place for each in chosen]))
 
 
-def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeasure, ...]:
-    """Return the set measures of pictures, after reading the references and loading the network."""
+def image_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeasure, ...]:
+    """Return the set measures of images, after reading the references and loading the network."""
     references = str(local_path(settings.folder, folder).resolve())
-    pictures = read_references(references, "references.folder", 2)
-    compare = partial(_compare, load_feature_net(net_path(settings.features, folder)), pictures)
+    images = read_references(references, "references.folder", 2)
+    compare = partial(_compare, load_feature_net(net_path(settings.features, folder)), images)
     return tuple(
-        PictureMeasure(name=settings.title(name), evaluate=evaluate, compare=compare)
+        ImageMeasure(name=settings.title(name), evaluate=evaluate, compare=compare)
         for name, evaluate in _VALUES.items()
     )
 
 
 @lru_cache(maxsize=CACHED_MODELS)
-def _compare(net: FeatureNet, references: tuple[Media, ...], pictures: tuple[Media, ...]) -> ComparedPictures:
-    return ComparedPictures(net.vectors(pictures), _references(net, references))
+def _compare(net: FeatureNet, references: tuple[Media, ...], images: tuple[Media, ...]) -> ComparedImages:
+    return ComparedImages(net.vectors(images), _references(net, references))
 
 
 @lru_cache(maxsize=CACHED_MODELS)
-def _references(net: FeatureNet, pictures: tuple[Media, ...]) -> ReferenceVectors:
-    return ReferenceVectors(reference_vectors(net, pictures))
+def _references(net: FeatureNet, images: tuple[Media, ...]) -> ReferenceVectors:
+    return ReferenceVectors(reference_vectors(net, images))

@@ -44,18 +44,12 @@ class DatasetSource(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a task's data.
+    """One row of a task's data."""
 
-    Attributes:
-        where: its place, such as ``items.jsonl line 7``.
-        folder: base of relative paths in its cells.
-        unfolded: the place of the row that it is one question of, or empty.
-    """
-
-    where: str
+    where: str  # its place, such as ``items.jsonl line 7``
     columns: Mapping[str, object]
-    folder: Path = Path()
-    unfolded: str = ""
+    folder: Path = Path()  # base of relative paths in its cells
+    unfolded: str = ""  # the place of the row that it is one question of, or empty
 
     def texts(self) -> dict[str, str]:
         return {name: stringify(each) for name, each in self.columns.items() if not holds_bytes(each)}

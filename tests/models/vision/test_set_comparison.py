@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from kingyo.models.vision.set_comparison import ComparedPictures, ReferenceVectors
+from kingyo.models.vision.set_comparison import ComparedImages, ReferenceVectors
 
 
 def vectors(n: int, seed: int, width: int = 12, shift: float = 0.0) -> np.ndarray:
     return np.maximum(np.random.default_rng(seed).normal(shift, 1, (n, width)), 0)
 
 
-def compared(pictures: np.ndarray, references: np.ndarray) -> ComparedPictures:
-    return ComparedPictures(pictures, ReferenceVectors(references))
+def compared(pictures: np.ndarray, references: np.ndarray) -> ComparedImages:
+    return ComparedImages(pictures, ReferenceVectors(references))
 
 
 def every(pictures: np.ndarray) -> np.ndarray:

@@ -19,29 +19,23 @@ Genome = tuple[float, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One coordinate of a genome.
+    """One coordinate of a genome."""
 
-    Attributes:
-        name: unique within its space, such as ``weight/ja/block.3``.
-        low, high: bounds, both inclusive. A binary axis is 0..1, a categorical one 0..len(choices) - 1.
-        kind: float genes are continuous; the others are whole numbers.
-        choices: the categories of a categorical axis, else empty.
-        start: the first point of a search that needs one; None means the middle.
-        place: the position in the model of the tensors that the gene affects, from 0 (input) to 1 (output);
-            None if it affects all of them.
-        family: shared by axes of one quantity at different places of the model, such as the weights of one
-            source in each block; empty for an axis on its own.
-        neutral: the value without effect, such as weight 0 of a source; None if there is none.
-    """
-
-    name: str
+    name: str  # unique within its space, such as ``weight/ja/block.3``
+    # low and high: bounds, both inclusive. A binary axis is 0..1, a categorical one 0..len(choices) - 1.
     low: float
     high: float
+    # float genes are continuous; the others are whole numbers
     kind: Literal["float", "int", "binary", "categorical"] = "float"
-    choices: tuple[str, ...] = ()
-    start: float | None = None
+    choices: tuple[str, ...] = ()  # the categories of a categorical axis, else empty
+    start: float | None = None  # the first point of a search that needs one; None means the middle
+    # the position in the model of the tensors that the gene affects, from 0 (input) to 1 (output); None if it
+    # affects all of them
     place: float | None = None
+    # shared by axes of one quantity at different places of the model, such as the weights of one source in
+    # each block; empty for an axis on its own
     family: str = ""
+    # the value without effect, such as weight 0 of a source; None if there is none
     neutral: float | None = None
 
     @property
@@ -104,30 +98,21 @@ class Media:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question of a task.
+    """One question of a task."""
 
-    Attributes:
-        id: unique within a run; a kind of task that reads items leaves it empty.
-        prompt: the question, after templating.
-        fields: the row that the item was read from.
-        task: the name of its task if a run has several, else empty.
-        media: the images of the question, in order.
-        seed: the seed of the answer's noise, if the model draws.
-        group: what it shares with other items of its task, such as ``prompt 3f2a``; the first word says what
-            that is. Items of a group are in one split and not independent. Several groups are written
-            one per line. Empty if it is on its own.
-        where: the place of that row, such as ``items.jsonl line 7``; empty if unknown, as in a stored item.
-    """
-
-    id: str
-    prompt: str
+    id: str  # unique within a run; a kind of task that reads items leaves it empty
+    prompt: str  # the question, after templating
     answer: str
     choices: tuple[str, ...] = ()
-    fields: Mapping[str, str] = field(default_factory=dict[str, str])
-    task: str = ""
-    media: tuple[Media, ...] = ()
-    seed: int | None = None
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])  # the row that the item was read from
+    task: str = ""  # the name of its task if a run has several, else empty
+    media: tuple[Media, ...] = ()  # the images of the question, in order
+    seed: int | None = None  # the seed of the answer's noise, if the model draws
+    # what it shares with other items of its task, such as ``prompt 3f2a``; the first word says what that is.
+    # Items of a group are in one split and not independent. Several groups are written one per line. Empty if
+    # it is on its own.
     group: str = ""
+    # the place of that row, such as ``items.jsonl line 7``; empty if unknown, as in a stored item
     where: str = field(default="", compare=False)
 
     @property
@@ -146,38 +131,28 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A prompt and the answer that a model should learn.
+    """A prompt and the answer that a model should learn."""
 
-    Attributes:
-        item: the id of the item.
-        answer: the continuation to learn, with the text that ends an answer if the task has one. Of an image
-            classifier: the index of the right class.
-        images: the images of the prompt, whose text marks their places.
-        others: wrong continuations, which should become less likely than ``answer``; empty for free text.
-        per_byte: whether likelihoods of continuations are divided by their lengths in UTF-8 bytes.
-    """
-
-    item: str
+    item: str  # the id of the item
     prompt: str
+    # the continuation to learn, with the text that ends an answer if the task has one. Of an image
+    # classifier: the index of the right class.
     answer: str
-    images: tuple[Media, ...] = ()
+    images: tuple[Media, ...] = ()  # the images of the prompt, whose text marks their places
+    # wrong continuations, which should become less likely than ``answer``; empty for free text
     others: tuple[str, ...] = ()
-    per_byte: bool = False
+    per_byte: bool = False  # whether likelihoods of continuations are divided by their lengths in UTF-8 bytes
 
 
 class ItemScore(NamedTuple):
     """The score of one model on one item, in [0, 1], with its answer.
 
     A named tuple rather than a dataclass: a run of ten thousand candidates makes millions of them.
-
-    Attributes:
-        item: the id of the item.
-        is_cut: whether the answer was cut off at ``max_new_tokens``.
-        media: an image as the answer. A run stores those of validation and test, and of baselines on fit.
     """
 
-    item: str
+    item: str  # the id of the item
     score: float
     answer: str
-    is_cut: bool = False
+    is_cut: bool = False  # whether the answer was cut off at ``max_new_tokens``
+    # an image as the answer. A run stores those of validation and test, and of baselines on fit.
     media: Media | None = None

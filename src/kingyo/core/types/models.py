@@ -20,17 +20,11 @@ class Written(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """How far a model is with the prompts of a call, or with the items of a task.
+    """How far a model is with the prompts of a call, or with the items of a task."""
 
-    Attributes:
-        done: number with a complete answer.
-        timed: number in complete batches, whose time shows how long the others take.
-        total: number of all.
-    """
-
-    done: int
-    timed: int
-    total: int
+    done: int  # number with a complete answer
+    timed: int  # number in complete batches, whose time shows how long the others take
+    total: int  # number of all
 
 
 Progress = Callable[[Answered], None]
@@ -131,15 +125,11 @@ class HasRoom(Protocol):
 
 
 class Decoding(NamedTuple):
-    """How a model writes without chance: greedily, or the best of several beams.
+    """How a model writes without chance: greedily, or the best of several beams."""
 
-    Attributes:
-        num_beams: number of continuations that are kept; 1 is greedy.
-        repetition_penalty: divides positive logits of tokens that occurred before, and multiplies negative
-            ones (Keskar et al. 2019); 1 is none.
-    """
-
-    num_beams: int = 1
+    num_beams: int = 1  # number of continuations that are kept; 1 is greedy
+    # divides positive logits of tokens that occurred before, and multiplies negative ones (Keskar et al.
+    # 2019); 1 is none.
     repetition_penalty: float = 1.0
 
 

@@ -12,21 +12,13 @@ from kingyo.core.types.data import Genome, ItemScore
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """How gradient steps on a loss changed a genome.
+    """How gradient steps on a loss changed a genome."""
 
-    Attributes:
-        steps: updates of the genome.
-        targets: answers that were learned.
-        items: the cost, in evaluations of an item.
-        seconds: the duration.
-        loss: mean loss of the first and of the last steps.
-    """
-
-    steps: int
-    targets: int
-    items: int
-    seconds: float
-    loss: tuple[float, float]
+    steps: int  # updates of the genome
+    targets: int  # answers that were learned
+    items: int  # the cost, in evaluations of an item
+    seconds: float  # the duration
+    loss: tuple[float, float]  # mean loss of the first and of the last steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,25 +36,19 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The result of one candidate on one split: item scores or a failure, and the time that it took.
-
-    Attributes:
-        build_seconds: time to merge the weights into the live model.
-        score_seconds: time to answer and grade the items.
-        copied_from: id of an earlier trial with the same recipe, whose scores were copied. The trial's own id
-            means a run with another seed.
-        files: names and hashes of the user's files that graders have read, so far as they are known. A hash
-            is empty if graders have written the file.
-        replayed: all of it was stored before; nothing was run or copied.
-    """
+    """The result of one candidate on one split: item scores or a failure, and the time that it took."""
 
     scores: tuple[ItemScore, ...] = ()
     failure: str | None = None
-    build_seconds: float = 0.0
-    score_seconds: float = 0.0
+    build_seconds: float = 0.0  # time to merge the weights into the live model
+    score_seconds: float = 0.0  # time to answer and grade the items
+    # id of an earlier trial with the same recipe, whose scores were copied. The trial's own id means a run
+    # with another seed.
     copied_from: int | None = None
+    # names and hashes of the user's files that graders have read, so far as they are known. A hash is empty
+    # if graders have written the file.
     files: tuple[tuple[str, str], ...] = ()
-    replayed: bool = False
+    replayed: bool = False  # all of it was stored before; nothing was run or copied
 
     @property
     def mean(self) -> float | None:
@@ -79,21 +65,17 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a trial, as its strategy gets it: scores, or a failure with its reason, never both.
-
-    Attributes:
-        items: item id -> score, of the items that were scored.
-        value: what a search with one objective maximises, if that is not the mean of ``items``: an estimate
-            for all items if only some were scored, or a mean over several tasks.
-        objectives: one number per objective of the run; empty if there is only one.
-        is_partial: whether only some items were scored, so that ``value`` and ``objectives`` are estimates.
-    """
+    """The result of a trial, as its strategy gets it: scores, or a failure with its reason, never both."""
 
     trial: Trial
+    # item id -> score, of the items that were scored
     items: Mapping[str, float] = field(default_factory=dict[str, float])
     failure: str | None = None
+    # what a search with one objective maximises, if that is not the mean of ``items``: an estimate for all
+    # items if only some were scored, or a mean over several tasks
     value: float | None = None
-    objectives: tuple[float, ...] = ()
+    objectives: tuple[float, ...] = ()  # one number per objective of the run; empty if there is only one
+    # whether only some items were scored, so that ``value`` and ``objectives`` are estimates
     is_partial: bool = False
 
     def __post_init__(self) -> None:

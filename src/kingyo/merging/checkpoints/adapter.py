@@ -28,26 +28,17 @@ class LoraModule:
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """An opened adapter.
-
-    Attributes:
-        path: its folder, or its file if it has no config.
-        modules: the LoRA of each module, by the module's name.
-        replaced: tensors that replace the model's, by their names (``modules_to_save``, trained biases).
-        use_dora: whether it has magnitudes (DoRA).
-        fan_in_fan_out: whether the model stores its square matrices as inputs × outputs.
-        trained_on: the model that it was trained on; empty if unknown.
-        others: other components of the pipeline that it holds LoRAs for.
-    """
+    """An opened adapter."""
 
     reference: str
-    path: Path
-    modules: Mapping[str, LoraModule]
+    path: Path  # its folder, or its file if it has no config
+    modules: Mapping[str, LoraModule]  # the LoRA of each module, by the module's name
+    # tensors that replace the model's, by their names (``modules_to_save``, trained biases)
     replaced: Mapping[str, TensorInfo] = field(default_factory=dict[str, TensorInfo])
-    use_dora: bool = False
-    fan_in_fan_out: bool = False
-    trained_on: str = ""
-    others: tuple[str, ...] = ()
+    use_dora: bool = False  # whether it has magnitudes (DoRA)
+    fan_in_fan_out: bool = False  # whether the model stores its square matrices as inputs × outputs
+    trained_on: str = ""  # the model that it was trained on; empty if unknown
+    others: tuple[str, ...] = ()  # other components of the pipeline that it holds LoRAs for
     files: tuple[Path, ...]
     seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
 

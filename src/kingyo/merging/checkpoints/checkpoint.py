@@ -50,22 +50,18 @@ class Checkpoint(ModelTensors):
     """A checkpoint on disk, or a virtual one whose tensors are computed as they are read.
 
     A virtual checkpoint is a subclass that defines ``read`` and ``needs``.
-
-    Attributes:
-        copies: stored copies of tied weights -> the original tensor.
-        stem: prefix of its weight files: ``model`` or ``diffusion_pytorch_model``.
-        n_missing: bytes of its weights that are still on the Hub; they read as zeros.
-        around: other files of its pipeline, by their names in it, that a live model is loaded with.
-        made_of: the checkpoints that it is computed from; empty on disk.
     """
 
     path: Path
+    # stored copies of tied weights -> the original tensor
     copies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    stem: str = "model"
+    stem: str = "model"  # prefix of its weight files: ``model`` or ``diffusion_pytorch_model``
     seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
-    n_missing: int = 0
+    n_missing: int = 0  # bytes of its weights that are still on the Hub; they read as zeros
+    # other files of its pipeline, by their names in it, that a live model is loaded with
     around: Mapping[str, Path] = field(default_factory=dict[str, Path], repr=False)
     adapter: Adapter | None = field(default=None, repr=False)
+    # the checkpoints that it is computed from; empty on disk
     made_of: tuple[Checkpoint, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)

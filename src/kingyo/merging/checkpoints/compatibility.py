@@ -205,19 +205,15 @@ def _in_like(like: Checkpoint, other: Checkpoint, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Models that can be merged tensor by tensor.
+    """Models that can be merged tensor by tensor."""
 
-    Attributes:
-        like: the template of the merge, which has the same ``tensors`` and ``config``.
-        models: all models by reference, ``like`` first; each reads the tensors to be merged under the names
-            and in the shapes of ``like``.
-        views: views through which ``like`` reads its tensors; empty if it is the stored model.
-        unmerged: tensors copied from ``like`` because their sizes differ between models.
-    """
-
-    like: Checkpoint
+    like: Checkpoint  # the template of the merge, which has the same ``tensors`` and ``config``
+    # all models by reference, ``like`` first; each reads the tensors to be merged under the names and in the
+    # shapes of ``like``
     models: Mapping[str, Checkpoint]
+    # views through which ``like`` reads its tensors; empty if it is the stored model
     views: Mapping[str, View] = field(default_factory=dict[str, View])
+    # tensors copied from ``like`` because their sizes differ between models
     unmerged: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 

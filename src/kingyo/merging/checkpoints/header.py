@@ -55,23 +55,15 @@ _POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """A tensor of a checkpoint.
-
-    Attributes:
-        dtype: torch's name of the dtype that ``read`` returns.
-        file: the file that holds it; a folder if the tensor is computed (a LoRA merged on the fly).
-        start: offset of its first byte in the file.
-        stored_as: dtype on disk of a computed tensor, where it differs.
-        first_row: the row in the file that is read first; the rows before it follow at the end.
-    """
+    """A tensor of a checkpoint."""
 
     name: str
     shape: tuple[int, ...]
-    dtype: str
-    file: Path
-    start: int
-    stored_as: str | None = None
-    first_row: int = 0
+    dtype: str  # torch's name of the dtype that ``read`` returns
+    file: Path  # the file that holds it; a folder if the tensor is computed (a LoRA merged on the fly)
+    start: int  # offset of its first byte in the file
+    stored_as: str | None = None  # dtype on disk of a computed tensor, where it differs
+    first_row: int = 0  # the row in the file that is read first; the rows before it follow at the end
 
     @property
     def stored_dtype(self) -> str:

@@ -150,19 +150,14 @@ def find_tensor(model: Checkpoint, name: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _OriginalNames:
-    """A transformer's original modules, and the modules of diffusers that are their rows, in this order.
+    """A transformer's original modules, and the modules of diffusers that are their rows, in this order."""
 
-    Attributes:
-        blocks: list of blocks in diffusers -> the original list, and the modules of a block.
-        alone: all other modules.
-        swapped: modules whose halves, shift and scale, are exchanged in the original code.
-        swapped_at_end: the same, in the last block of a list.
-    """
-
+    # list of blocks in diffusers -> the original list, and the modules of a block
     blocks: Mapping[str, tuple[str, Mapping[str, str]]]
-    alone: Mapping[str, str]
+    alone: Mapping[str, str]  # all other modules
+    # modules whose halves, shift and scale, are exchanged in the original code
     swapped: str = "norm_out.linear"
-    swapped_at_end: str = ""
+    swapped_at_end: str = ""  # the same, in the last block of a list
 
 
 _TRANSFORMERS = {

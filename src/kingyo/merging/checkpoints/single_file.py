@@ -44,14 +44,11 @@ _DOWNSAMPLER = re.compile(r"input_blocks\.(\d+)\.0\.op\.weight")
 
 @dataclass(frozen=True, kw_only=True)
 class SingleFile(Checkpoint):
-    """The denoiser in a single file, whose tensors are ``stored``.
-
-    Attributes:
-        donor: the model in diffusers' layout that gives config and folder, and in a run VAE and text
-            encoders; None if there is none. Without it, ``path`` is the file.
-    """
+    """The denoiser in a single file, whose tensors are ``stored``."""
 
     file: Path
+    # the model in diffusers' layout that gives config and folder, and in a run VAE and text encoders; None if
+    # there is none. Without it, ``path`` is the file.
     donor: Checkpoint | None = None
     stored: Mapping[str, TensorInfo] = field(default_factory=dict[str, TensorInfo], repr=False)
 

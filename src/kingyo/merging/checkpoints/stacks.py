@@ -117,18 +117,12 @@ _ORDER = ("shared", "vision", "audio", "encoder", "projector", "language", "deco
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stack:
-    """A list of blocks that data pass through in order.
+    """A list of blocks that data pass through in order."""
 
-    Attributes:
-        name: unique name among the model's stacks: its part, or the distinctive words of its prefix.
-        prefix: the prefix of tensor names before a block's number.
-        blocks: tensors of each block by number, in order.
-    """
-
-    name: str
-    prefix: str
+    name: str  # unique name among the model's stacks: its part, or the distinctive words of its prefix
+    prefix: str  # the prefix of tensor names before a block's number
     part: str
-    blocks: Mapping[int, tuple[str, ...]]
+    blocks: Mapping[int, tuple[str, ...]]  # tensors of each block by number, in order
 
     @property
     def is_numbered(self) -> bool:

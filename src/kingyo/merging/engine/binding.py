@@ -249,22 +249,17 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedModels:
-    """Models that can be merged tensor by tensor.
+    """Models that can be merged tensor by tensor."""
 
-    Attributes:
-        template: the model that gives the output its names, shapes and config, before layers are sliced.
-        models: the fitted models. A model that several modules read in different shapes has several keys.
-        keys: (module, reference) -> the key in ``models`` by which the module reads the model.
-        assignment: the origin of every tensor of ``template``; ``copied`` has keys of ``models``.
-        is_changed: whether any model is read in other shapes or under other names than stored.
-    """
-
+    # the model that gives the output its names, shapes and config, before layers are sliced
     template: Checkpoint
+    # the fitted models. A model that several modules read in different shapes has several keys.
     models: Mapping[str, Checkpoint]
+    # (module, reference) -> the key in ``models`` by which the module reads the model
     keys: Mapping[tuple[str, str], str]
-    assignment: Assignment
+    assignment: Assignment  # the origin of every tensor of ``template``; ``copied`` has keys of ``models``
     warnings: tuple[str, ...]
-    is_changed: bool
+    is_changed: bool  # whether any model is read in other shapes or under other names than stored
 
 
 class _ModelFitter:

@@ -39,24 +39,19 @@ class TensorInput:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorJob:
-    """The merge of one tensor.
-
-    Attributes:
-        method: the merge method; None copies the tensor, and all inputs must be equal.
-        inputs: the tensors to merge, without the base.
-        depth: depth of its layer in the slice or model, from 0 (first) to 1 (last). As in mergekit, a slice
-            of one layer has depth 1.
-        key: the merge of the recipe that makes it; None for a copied tensor.
-    """
+    """The merge of one tensor."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    # the merge method; None copies the tensor, and all inputs must be equal
     method: MergeMethod | None = None
-    inputs: tuple[TensorInput, ...]
+    inputs: tuple[TensorInput, ...]  # the tensors to merge, without the base
     base: TensorInput | None = None
+    # depth of its layer in the slice or model, from 0 (first) to 1 (last). As in mergekit, a slice of one
+    # layer has depth 1.
     depth: float = 0.0
-    key: SliceKey | None = None
+    key: SliceKey | None = None  # the merge of the recipe that makes it; None for a copied tensor
     values: MethodValues = field(default_factory=MethodValues)
     seed: int = 0
 

@@ -55,27 +55,20 @@ _CACHED = 256 << 20  # bytes of aligned embeddings to keep for the next candidat
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a merge will compute. A plan is data: no weight is read.
-
-    Attributes:
-        jobs: one job for each tensor of the output.
-        sources: the models that the jobs read.
-        like: the template of the output, which gives it config, tokenizer and files: the base, else the first
-            model. If layers are sliced or vocabularies united, it has the output's config and tensors.
-        vocabulary: the output's vocabulary; None: that of ``like``.
-        tokenizer_files: tokenizer files of the output by name, and its generation config if token ids change;
-            None: those of ``like``. If set, no file of ``TOKENIZER_FILES`` is copied from ``like``.
-        differences: differences of the models in more than their weights, as sentences.
-    """
+    """What a merge will compute. A plan is data: no weight is read."""
 
     recipe: Recipe
     method: MergeMethod
-    jobs: tuple[TensorJob, ...]
-    sources: Sources
+    jobs: tuple[TensorJob, ...]  # one job for each tensor of the output
+    sources: Sources  # the models that the jobs read
+    # the template of the output, which gives it config, tokenizer and files: the base, else the first model.
+    # If layers are sliced or vocabularies united, it has the output's config and tensors.
     like: Checkpoint
-    vocabulary: Vocabulary | None = None
+    vocabulary: Vocabulary | None = None  # the output's vocabulary; None: that of ``like``
+    # tokenizer files of the output by name, and its generation config if token ids change; None: those of
+    # ``like``. If set, no file of ``TOKENIZER_FILES`` is copied from ``like``.
     tokenizer_files: Mapping[str, bytes] | None = None
-    differences: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()  # differences of the models in more than their weights, as sentences
 
     @cached_property
     def diagnostics(self) -> tuple[Diagnostic, ...]:

@@ -51,25 +51,16 @@ _LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """A checked merge.
+    """A checked merge."""
 
-    Attributes:
-        name: name of the recipes in messages.
-        root: base of their relative paths.
-        out: the folder to make.
-        models: the models that could be opened, with the results of recipes by their names.
-        plans: the plans of the recipes that could be planned.
-        diagnostics: errors, then warnings, then notes.
-    """
-
-    name: str
-    root: Path
-    out: Path
+    name: str  # name of the recipes in messages
+    root: Path  # base of their relative paths
+    out: Path  # the folder to make
     options: MergeOptions
-    models: Models
-    plans: Plans
+    models: Models  # the models that could be opened, with the results of recipes by their names
+    plans: Plans  # the plans of the recipes that could be planned
     outputs: tuple[PlannedOutput, ...]
-    diagnostics: tuple[Diagnostic, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()  # errors, then warnings, then notes
 
     def of(self, level: Literal["error", "warning", "note"]) -> tuple[Diagnostic, ...]:
         return tuple(each for each in self.diagnostics if each.level == level)

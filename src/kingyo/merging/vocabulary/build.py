@@ -39,20 +39,14 @@ class Fill:
 
 @dataclass(frozen=True, kw_only=True)
 class RowMap:
-    """The map from rows of the models to rows of the output.
-
-    Attributes:
-        own: by model, its own row for each output row, or -1 if it lacks that row; int64.
-        sizes: by model, its number of rows.
-        fills: sources of the rows that are -1.
-        padding: output rows without a token or source; they get the mean of all others, so that the model
-            never prefers them.
-    """
+    """The map from rows of the models to rows of the output."""
 
     n_rows: int
-    own: Mapping[str, Tensor]
-    sizes: Mapping[str, int]
-    fills: tuple[Fill, ...] = ()
+    own: Mapping[str, Tensor]  # by model, its own row for each output row, or -1 if it lacks that row; int64
+    sizes: Mapping[str, int]  # by model, its number of rows
+    fills: tuple[Fill, ...] = ()  # sources of the rows that are -1
+    # output rows without a token or source; they get the mean of all others, so that the model never prefers
+    # them
     padding: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def is_identity(self, model: str) -> bool:

@@ -91,21 +91,18 @@ def _parse_tokens(data: object) -> Mapping[str, object]:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerChoice(Shape):
-    """The vocabulary of the output, and the source of rows that a model lacks.
-
-    Attributes:
-        source: ``union``, ``base``, or the reference of the model that gives the tokenizer.
-        tokens: exceptions by token; a token that the vocabulary lacks is added.
-        pad_to_multiple_of: round the number of rows up to a multiple of this. None: one row per token, but at
-            least as many as the model has whose tokenizer is extended.
-    """
+    """The vocabulary of the output, and the source of rows that a model lacks."""
 
     FORM: ClassVar[str] = "Write union, base or a model, or lines such as `source: union`."
 
+    # ``union``, ``base``, or the reference of the model that gives the tokenizer
     source: Annotated[_Name, BeforeValidator(lambda source: UNION if source is None else source)] = UNION
+    # exceptions by token; a token that the vocabulary lacks is added
     tokens: Annotated[Mapping[Text, TokenEntry], BeforeValidator(_parse_tokens)] = field(
         default_factory=dict[str, TokenEntry]
     )
+    # round the number of rows up to a multiple of this. None: one row per token, but at least as many as the
+    # model has whose tokenizer is extended.
     pad_to_multiple_of: Annotated[Whole, Field(ge=1)] | None = None
 
     @property

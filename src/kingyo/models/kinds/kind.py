@@ -90,31 +90,20 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchMemory:
-    """Memory of a full batch on the device, without the weights.
+    """Memory of a full batch on the device, without the weights."""
 
-    Attributes:
-        bytes: None if unknown.
-        what: what takes it, such as ``keys and values of a full batch``.
-        record: further data for ``--json``.
-    """
-
-    bytes: int | None
-    what: str
-    record: Mapping[str, object] = field(default_factory=dict[str, object])
+    bytes: int | None  # None if unknown
+    what: str  # what takes it, such as ``keys and values of a full batch``
+    record: Mapping[str, object] = field(default_factory=dict[str, object])  # further data for ``--json``
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardPart:
-    """A kind's part of a model card.
+    """A kind's part of a model card."""
 
-    Attributes:
-        pipeline_tag, library: the Hub's names.
-        auto_class: the class of ``library`` that loads the model.
-        scored: how models are scored, such as ``greedy decoding with the prompts``; the card adds "of TASK".
-    """
-
-    pipeline_tag: str
-    auto_class: str
+    pipeline_tag: str  # the Hub's name, like ``library``
+    auto_class: str  # the class of ``library`` that loads the model
+    # how models are scored, such as ``greedy decoding with the prompts``; the card adds "of TASK"
     scored: str
     library: str = "transformers"
 
@@ -135,20 +124,13 @@ def training_dtype(device: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """Hyperparameters of training a LoRA.
+    """Hyperparameters of training a LoRA."""
 
-    Attributes:
-        steps: number of updates, 1 or more.
-        learning_rate: the maximum; the rate rises to it in the first tenth of the steps, then falls to 0.
-        seed: of the adapter's initial weights and of the order of the examples.
-        progress: called with the number of finished steps after each.
-    """
-
-    steps: int
-    learning_rate: float
+    steps: int  # number of updates, 1 or more
+    learning_rate: float  # the maximum; the rate rises to it in the first tenth of the steps, then falls to 0
     batch_size: int = 8
-    seed: int = 0
-    progress: Callable[[int], None] = lambda _: None
+    seed: int = 0  # of the adapter's initial weights and of the order of the examples
+    progress: Callable[[int], None] = lambda _: None  # called with the number of finished steps after each
 
 
 class Live(Protocol):

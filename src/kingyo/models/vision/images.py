@@ -39,7 +39,7 @@ def read_image(media: Media) -> Image:
         return ImageOps.exif_transpose(image).convert("RGB")
 
 
-def decode_picture(media: Media) -> Image:
+def decode_image(media: Media) -> Image:
     """Return an image like ``read_image``; it is shared: do not change it."""
     if media.path is not None:
         return read_image(media)  # its bytes may have changed

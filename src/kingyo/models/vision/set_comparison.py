@@ -1,6 +1,6 @@
-"""Compare a set of pictures with reference pictures by their vectors: KID and FID.
+"""Compare a set of images with reference images by their vectors: KID and FID.
 
-Every measure takes the places of the pictures that it is of, because intervals use halves of them.
+Every measure takes the places of the images that it is of, because intervals use halves of them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from kingyo.models.vision.features import Vectors
 
 Places = NDArray[np.intp]
-"""Places of different pictures."""
+"""Places of different images."""
 BLOCK = 1024
 """Rows of a matrix of pairs that are in memory at once."""
 
 
 class ReferenceVectors:
-    """The vectors of reference pictures, [references, width], and statistics of them alone."""
+    """The vectors of reference images, [references, width], and statistics of them alone."""
 
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
@@ -40,15 +40,15 @@ class ReferenceVectors:
         return float(self.vectors.var(axis=0, ddof=1).sum())
 
 
-class ComparedPictures:
-    """The vectors of pictures and of references; matrices of pairs are computed on first use."""
+class ComparedImages:
+    """The vectors of images and of references; matrices of pairs are computed on first use."""
 
     def __init__(self, vectors: Vectors, references: ReferenceVectors) -> None:
         self._vectors = vectors
         self._references = references
 
     def kid(self, places: Places) -> float:
-        """Return the unbiased kernel inception distance (Bińkowski et al. 2018); NaN for a single picture."""
+        """Return the unbiased kernel inception distance (Bińkowski et al. 2018); NaN for a single image."""
         n = len(places)
         if n < 2:
             return math.nan
@@ -57,10 +57,10 @@ class ComparedPictures:
         return pairs + self._references.kernel_mean - 2 * float(self._cross_kernel[places].mean())
 
     def fid(self, places: Places) -> float:
-        """Return the Fréchet distance of two normal distributions (Heusel et al. 2017); NaN for one picture.
+        """Return the Fréchet distance of two normal distributions (Heusel et al. 2017); NaN for one image.
 
         The trace of the root of the product of both covariances is the sum of the singular values of the
-        product of both centred matrices, so no matrix is larger than the number of pictures.
+        product of both centred matrices, so no matrix is larger than the number of images.
         """
         n = len(places)
         if n < 2:
@@ -84,13 +84,13 @@ class ComparedPictures:
 
     @cached_property
     def _own_products(self) -> Vectors:
-        """Products of pictures, from the mean of the references."""
+        """Products of images, from the mean of the references."""
         gaps = self._vectors - self._references.mean
         return gaps @ gaps.T
 
     @cached_property
     def _cross_products(self) -> Vectors:
-        """Products of pictures in the metric of the references' covariance."""
+        """Products of images in the metric of the references' covariance."""
         gaps = self._vectors - self._references.mean
         spread = self._references.vectors - self._references.mean
         cross = gaps @ spread.T
