@@ -236,7 +236,7 @@ def load(name, device):
 
 def test_the_table_has_every_grader_with_its_options() -> None:
     rows = dict(
-        re.findall(r"^\| `([a-z]+)` \| .* \| (.*) \|$", PAGE.partition("## Graders of pictures")[2], re.M)
+        re.findall(r"^\| `([a-z]+)` \| .* \| (.*) \|$", PAGE.partition("## Graders of images")[2], re.M)
     )
     assert list(rows) == [*dict.fromkeys(rows)] and set(rows) == set(graders_of("images"))
     for name, options in rows.items():
