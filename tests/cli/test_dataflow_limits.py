@@ -1,7 +1,5 @@
 """Limits of paths: how long and how large."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -31,6 +29,8 @@ def test_the_dry_run_counts_every_model_that_lives_and_the_longest_path(world: W
     assert memory["live_models"] == 3, "both sources, and what the uniform merge is filled into"
     assert memory["live_bytes"] == 3 * NUMBERS * 4
     assert summary["paths"] == {"longest": 12, "longest_bytes": (ENDS + 12 * LAYER) * 4}
+    # keys and values of 12 layers, 2 heads of 4, in 40 rows of the longest prompt and 6 new tokens
+    assert memory["cache_bytes"] == 2 * 12 * 2 * 4 * 4 * 40 * (4 + 6)
     done = world.run("evolve", world.config(**DATAFLOW), "--dry-run")
     assert "4 layers at most, 45.6 kB of weights" in " ".join(done.stdout.split())
 

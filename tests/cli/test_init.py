@@ -1,7 +1,5 @@
 """`kingyo init`: it writes a run for each kind of model, finds bases and chat templates, and is quick."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -94,7 +92,12 @@ def test_a_lora_is_written_after_the_base(world: World) -> None:
     save_file(tensors, folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1, "lora_alpha": 1}')
     words = ("--source", "loras/head", "--source", "a", *TASK)
-    world.fails("init", "new.yaml", *words, says="--base: expected the one model of all LoRAs")
+    world.fails(
+        "init",
+        "new.yaml",
+        *words,
+        says="--base: expected the model of head, which their configs or cards name; received none",
+    )
     (world.folder / "runs").mkdir()
     world.ok("init", "runs/new.yaml", "--base", "base", *words)
     config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "../../base"}

@@ -1,7 +1,5 @@
 """`kingyo layers`: the table, JSON, errors, and models that see."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

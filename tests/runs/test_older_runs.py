@@ -1,7 +1,5 @@
 """Runs that earlier checkouts began, with settings that are gone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -160,7 +160,10 @@ def layers(config: Path, *, items: Positive | None = None, as_json: bool = False
     print_lines(console, f"Mean cosine on {size}. Row: output of a layer. Column: input of a layer.")
     inputs = [(i, f"{letters[name]}.{k}") for i, (name, k) in places if k < similarity.n_layers[name]]
     rows = [
-        [f"{letters[name]}.{k - 1}", *(f"{similarity.cosine[i, j]:.2f}" for j, _ in inputs)]
+        [
+            f"{letters[name]}.{k - 1}",
+            *(f"{similarity.cosine[i, j]:.2f}".replace("nan", "–") for j, _ in inputs),
+        ]
         for i, (name, k) in places
         if k
     ]

@@ -45,9 +45,11 @@ def evaluate(
         split: fit, validation, test or all. Default: test.
         answers: also write all answers to this JSONL file; pictures go to a folder named media next to it.
     """
-    if answers is not None and not (answers.parent.is_dir() and _is_free(answers)):
-        expected = "a new file in an existing folder, or earlier answers"
-        raise KingyoError("--answers", expected, str(answers), "Name another file.")
+    if answers is not None:
+        is_earlier = answers.is_file() and answers.read_bytes().startswith(b'{"id": ')
+        if not answers.parent.is_dir() or (answers.exists() and not is_earlier):
+            expected = "a new file in an existing folder, or earlier answers"
+            raise KingyoError("--answers", expected, str(answers), "Name another file.")
     from kingyo.api.scoring import score
     from kingyo.cli.progress import Counts
     from kingyo.store import RunStore
@@ -72,10 +74,6 @@ def evaluate(
                 print_json(record)
             else:
                 _print_scores(scores)
-
-
-def _is_free(file: Path) -> bool:
-    return not file.exists() or (file.is_file() and file.read_bytes().startswith(b'{"id": '))
 
 
 def _print_scores(scores: ModelScores) -> None:

@@ -21,6 +21,7 @@ import typer
 from kingyo.cli.options import Positive, writing
 from kingyo.cli.output import echo
 from kingyo.core.io.files import write_text
+from kingyo.core.io.units import joined
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -283,24 +284,21 @@ def _named(sources: Sequence[str]) -> dict[str, str]:
 
 def _with_base(base: str | None, sources: Mapping[str, str]) -> tuple[str | None, Mapping[str, str]]:
     """Return the base, or the model that all LoRAs name, and the sources with each LoRA written after it."""
-    unclear = {name: each for name, each in sources.items() if not (Path(each) / "config.json").is_file()}
-    if not unclear:
-        return base, sources
     from kingyo.scout.base import Names
-    from kingyo.scout.places import Place, find_places
+    from kingyo.scout.places import find_places
 
-    loras: dict[str, Place] = {}
-    for name, reference in unclear.items():
-        match find_places([reference]):
-            case [place] if place.is_adapter and place.on is None:
-                loras[name] = place
-            case _:
-                pass
-    places = list(loras.values())
-    named = set[str | None]() if base else set(Names(places).all_meant(places))
+    unclear = {name: each for name, each in sources.items() if not (Path(each) / "config.json").is_file()}
+    found = {name: find_places([reference]) for name, reference in unclear.items()}
+    loras = {
+        name: places[0]
+        for name, places in found.items()
+        if len(places) == 1 and places[0].is_adapter and places[0].on is None
+    }
+    named = set[str | None]() if base else set(Names([*loras.values()]).all_meant([*loras.values()]))
     if len(named) > 1 or None in named:
-        received = " and ".join(sorted(each or "one that is not named" for each in named))
-        raise KingyoError("--base", "the one model of all LoRAs", received, "Add --base MODEL.")
+        expected = f"the model of {joined(list(loras))}, which their configs or cards name"
+        received = joined(sorted(each or "none" for each in named))
+        raise KingyoError("--base", expected, received, "Add --base MODEL.")
     base = base or next(iter(named), None)
     return base, {**sources, **{name: f"{base}+{sources[name]}" for name in loras}}
 

@@ -64,7 +64,7 @@ class LayerSimilarity:
 
 @torch.inference_mode()
 def compare_layers(config: RunConfig, folder: Path, most: int | None = None) -> LayerSimilarity:
-    """Compare the layers of all sources, with the embeddings of the first that a path could have as frame.
+    """Compare the layers of all sources; the frame of run.yaml, or the first possible one, gives embeddings.
 
     The first token of each prompt is left out: in many models its values are thousands of times larger.
     """
@@ -75,16 +75,19 @@ def compare_layers(config: RunConfig, folder: Path, most: int | None = None) -> 
     require_answers(task, kind)
     if not isinstance(kind, HasLanguagePart):  # else the frame gives the vocabulary
         check_tokens({name: model.path for name, model in sources.items()})
-    frame = next(name for name, model in sources.items() if layers_kind(model, kind) is kind)
+    framing = [name for name, model in sources.items() if layers_kind(model, kind) is kind]
+    frame = config.dataflow.frame if config.dataflow.frame in framing else framing[0]
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     own = preprocessor_of(kind, sources[frame].path)
     questions = [first_question(each, kind, own, each.items("fit")) for each in single_tasks(task)]
-    asked = {
+    by_prompt = {
         prompt: each._replace(inputs=[one])
         for each in questions
         if each is not None
         for prompt, one in zip(each.prompts, each.inputs, strict=True)
     }
-    asked = list(asked.values())[:most]
+    asked = list(by_prompt.values())[:most]
     n_layers = {name: model.layout.n_blocks for name, model in sources.items()}
     paths = kind.path_models(_live(config, kind, {frame: sources[frame], **sources}))
     total, n_tokens = torch.zeros(1, dtype=torch.float64), 0

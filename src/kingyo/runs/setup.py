@@ -139,12 +139,13 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
 def _known_keys(data: dict[str, Any]) -> dict[str, Any]:
     """Return stored settings without keys of earlier checkouts that a begun run no longer needs."""
     known = {key: value for key, value in data.items() if key != "scout"}
-    for holder, gone in (("dataflow", ("known", "max_size")), ("splits", ("similar",))):
-        specs = [known, known.get("task"), *(cast(dict[str, Any], known.get("tasks") or {})).values()]
-        for each in specs:
-            if isinstance(each, dict) and isinstance(own := cast(dict[str, Any], each).get(holder), dict):
-                for key in gone:
-                    cast(dict[str, Any], own).pop(key, None)
+    paths: dict[str, Any] = known.get("dataflow") or {}
+    tasks: dict[str, dict[str, Any]] = {"": known.get("task") or {}, **(known.get("tasks") or {})}
+    for gone in ("known", "max_size"):
+        paths.pop(gone, None)
+    for task in tasks.values():
+        splits: dict[str, Any] = task.get("splits") or {}
+        splits.pop("similar", None)
     return known
 
 

@@ -52,7 +52,7 @@ class DrawSettings(GradedSettings):
     def measure_name(self, measure: str) -> str:
         """Return the full name of a measure that ``measure:`` of the task names, such as ``kid``."""
         if self.references is None:
-            expected = f"a folder of images, beside `measure: {measure}`"
+            expected = f"a folder of images to compare with, since `measure` is {measure}"
             remedy = "Add `references: {folder: …}`, or delete `measure`."
             raise KingyoError("references", expected, "nothing", remedy)
         return self.references.title(measure)

@@ -20,7 +20,7 @@ class Written(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """How far a model is with the prompts of a call, or with the items of a task."""
+    """The progress of a model through the prompts of a call or the items of a task."""
 
     done: int  # number with a complete answer
     timed: int  # number in complete batches, whose time shows how long the others take
@@ -125,7 +125,7 @@ class HasRoom(Protocol):
 
 
 class Decoding(NamedTuple):
-    """How a model writes without chance: greedily, or the best of several beams."""
+    """Decoding without sampling: greedy, or beam search."""
 
     num_beams: int = 1  # number of continuations that are kept; 1 is greedy
     # divides positive logits of tokens that occurred before, and multiplies negative ones (Keskar et al.

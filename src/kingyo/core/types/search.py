@@ -12,7 +12,7 @@ from kingyo.core.types.data import Genome, ItemScore
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """How gradient steps on a loss changed a genome."""
+    """The gradient steps that changed a genome."""
 
     steps: int  # updates of the genome
     targets: int  # answers that were learned

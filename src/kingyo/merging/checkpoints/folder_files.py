@@ -299,11 +299,10 @@ def _preview(name: str, revision: str | None, wanted: Sequence[str]) -> tuple[Pa
     root = Path(mkdtemp(prefix="kingyo-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     folder = root / f"models--{name.replace('/', '--')}" / "snapshots" / info.sha
-    folder.mkdir(parents=True)
-    for file in small.rglob("*"):  # nothing if there are no small files
-        if file.is_file():
-            (folder / file.relative_to(small)).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file.relative_to(small)).symlink_to(file.resolve())
+    if small.is_dir():  # not made if there are no small files
+        shutil.copytree(
+            small, folder, copy_function=lambda file, link: Path(link).symlink_to(Path(file).resolve())
+        )
     for file, size in missing.items():
         if not (folder / file).resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"a file outside of the model: {file}")

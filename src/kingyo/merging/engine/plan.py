@@ -55,7 +55,7 @@ _CACHED = 256 << 20  # bytes of aligned embeddings to keep for the next candidat
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a merge will compute. A plan is data: no weight is read."""
+    """A merge before it is computed; making it reads no weights."""
 
     recipe: Recipe
     method: MergeMethod

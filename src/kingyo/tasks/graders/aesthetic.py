@@ -10,14 +10,14 @@ from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.schema import Real
 from kingyo.core.types import Item, Media
 from kingyo.errors import KingyoError
-from kingyo.models.vision.frozen import load_two_towers
+from kingyo.models.vision.frozen import kept_until_files_change, load_two_towers
 from kingyo.tasks.graders.grader import FilePath, register_grader
 
 
 @register_grader("aesthetic")
 @dataclass(frozen=True, kw_only=True)
 class AestheticGrader:
-    """How good an image looks: linear layers on its CLIP vector of length 1, as LAION's aesthetic predictors.
+    """How good an image looks: linear layers on its CLIP vector of length 1, as LAION rates images.
 
     Attributes:
         model: folder or Hub name of the CLIPModel whose vectors the head was trained on.
@@ -45,7 +45,7 @@ class AestheticGrader:
             widths.append(weight.shape[0] if fits else -1)
         if widths[-1] != 1 or -1 in widths:
             received = ", ".join("×".join(map(str, weight.shape)) for weight, _ in layers) or "none"
-            expected = f"finite linear layers from the {towers.width} features of {self.model} to one number"
+            expected = f"linear layers from the {towers.width} features of {self.model} to one number"
             raise KingyoError(self.head, expected, received, "Name the model that the head was trained with.")
 
     def __call__(self, images: Sequence[Media], _items: Sequence[Item]) -> list[float]:
@@ -56,6 +56,7 @@ class AestheticGrader:
         return list(map(float, shares.clamp(0, 1)))
 
 
+@kept_until_files_change
 def _read_layers(file: str) -> list[tuple[Tensor, Tensor]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
