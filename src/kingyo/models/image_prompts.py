@@ -63,7 +63,7 @@ class PromptProcessor:
         from transformers import AutoImageProcessor, AutoProcessor
         from transformers.processing_utils import ProcessorMixin
 
-        options = {"local_files_only": True, "trust_remote_code": remote_code}
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": remote_code}
         try:
             processor = cast("Any", AutoProcessor.from_pretrained(path, **options))  # pyright: ignore[reportUnknownMemberType]
             if not isinstance(processor, ProcessorMixin):
