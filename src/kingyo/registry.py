@@ -11,11 +11,12 @@ import pkgutil
 import sys
 from collections.abc import Callable, Collection
 from hashlib import sha256
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from kingyo.core.user_code.files import files_behind, in_place, root_of
+from kingyo.core.user_code.versions import plugins_of
 from kingyo.errors import KingyoError, suggest, unknown_name_error
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Return the sorted names of the package and of plug-ins."""
         self._scan()
-        plugins = [point.name for point in entry_points(group=self._group)]
+        plugins = [point.name for point in plugins_of(self._group)]
         return sorted({*self._found, *plugins})
 
     def is_registered(self, name: str) -> bool:
@@ -68,7 +69,7 @@ class Registry(Generic[T]):
 
     def distribution(self, thing: T) -> str | None:
         """Return the distribution whose plug-in an object is, or None."""
-        for point in entry_points(group=self._group):
+        for point in plugins_of(self._group):
             if point.dist is not None and not self.is_registered(point.name) and _loaded(point) is thing:
                 return point.dist.name
         return None
@@ -83,7 +84,7 @@ class Registry(Generic[T]):
             return self._found[name]
         if is_in_file(name):
             return self._in_file(name, folder or Path.cwd())
-        for point in entry_points(group=self._group):
+        for point in plugins_of(self._group):
             if point.name == name:
                 return self._checked(name, _loaded(point))
         raise unknown_name_error(self._kind, name, self.names())

@@ -35,6 +35,7 @@ from kingyo.views.run_data import read_run_data
 from tests.scout.chosen import FIT, NAMES, USEFUL, candidates_of, models, run_yaml, write_task
 from tests.slow import slow
 
+CONTROLS = {"random": True, "random_sources": True, "trained": False}
 TINY = {"splits": {"fit": 8, "validation": 8, "test": 8}, "max_new_tokens": 1}
 Rows = Mapping[tuple[str, int], Mapping[str, ItemScore]]
 
@@ -54,12 +55,17 @@ def begun(data: Mapping[str, object], home: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def seen() -> list[Event]:
+    """The events of the run in ``home``."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, seen: list[Event]) -> Path:
     """A folder with a run that has chosen among models of the zoo, and is finished."""
     home = tmp_path_factory.mktemp("chosen")
-    controls = {"random": True, "random_sources": True, "trained": False}
-    begun(run_yaml(home, controls=controls), home, home / "run")
-    finish(home / "run")
+    begun(run_yaml(home, controls=CONTROLS), home, home / "run")
+    finish(home / "run", seen.append)
     return home
 
 
@@ -110,15 +116,14 @@ def test_the_run_goes_on_with_the_chosen_sources(home: Path, choice: ChosenSourc
 
 
 @pytest.mark.parametrize("moments", [3, *slow(10)])
-def test_however_often_it_is_interrupted_it_ends_the_same(home: Path, tmp_path: Path, moments: int) -> None:
+def test_however_often_it_is_interrupted_it_ends_the_same(
+    home: Path, seen: list[Event], tmp_path: Path, moments: int
+) -> None:
     class Stopped(Exception):  # noqa: N818  (not an error)
         """The user stops a run."""
 
     write_task(tmp_path)
-    controls = {"random": True, "random_sources": True, "trained": False}
-    begun(run_yaml(tmp_path, controls=controls), tmp_path, tmp_path / "run")
-    seen: list[Event] = []
-    finish(begun(run_yaml(home, controls=controls), home, tmp_path / "count"), seen.append)
+    begun(run_yaml(tmp_path, controls=CONTROLS), tmp_path, tmp_path / "run")
     stops = 0
     for moment in range(moments):
         left = 1 + len(seen) * moment // moments

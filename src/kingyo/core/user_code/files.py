@@ -104,9 +104,15 @@ def loaded_below(root: Path) -> set[Path]:
         if isinstance(file, str):
             folder, name = os.path.split(file)
             by_folder.setdefault(folder, set()).add(name)
-    folders = [(Path(folder).resolve(), names) for folder, names in by_folder.items()]
+    here = Path.cwd()
+    folders = [(_resolved(here, folder), names) for folder, names in by_folder.items()]
     below = [(folder, names) for folder, names in folders if folder.is_relative_to(root)]
     return set(own_files((folder / name for folder, names in below for name in names), root))
+
+
+@cache
+def _resolved(here: Path, folder: str) -> Path:
+    return (here / folder).resolve()
 
 
 def own_files(paths: Iterable[Path], root: Path) -> Iterator[Path]:

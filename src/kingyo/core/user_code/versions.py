@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from hashlib import file_digest, sha256
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 
 from kingyo import __version__
@@ -46,6 +46,16 @@ PLUGINS = (
 """Entry-point groups whose code affects scores."""
 
 
+def plugins_of(group: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group. Those of a path are read once: it takes milliseconds."""
+    return _plugins_on(tuple(sys.path), group)
+
+
+@cache
+def _plugins_on(path: tuple[str, ...], group: str) -> tuple[EntryPoint, ...]:  # noqa: ARG001 (read by importlib)
+    return tuple(entry_points(group=group))
+
+
 @cache
 def hash_of_code(rooms: tuple[str, ...], package: Path = PACKAGE) -> str:
     """Return a hash of the Python files in folders of a package, and of their names."""
@@ -74,7 +84,7 @@ def version_now(name: str) -> str | None:
 
 def scoring_versions(extras: Sequence[str] = (), named: Sequence[str] = ()) -> dict[str, str]:
     """Return the versions that scores depend on: kingyo, its code, Python, libraries and plug-ins."""
-    points = [point for group in PLUGINS for point in entry_points(group=group) if point.name in named]
+    points = [point for group in PLUGINS for point in plugins_of(group) if point.name in named]
     plugins = sorted({point.dist.name for point in points if point.dist is not None})
     found = {name: version_now(name) for name in (KINGYO, CODE, PYTHON, *LIBRARIES, *extras, *plugins)}
     return {name: value for name, value in found.items() if value is not None}
