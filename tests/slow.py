@@ -6,4 +6,6 @@ import pytest
 
 
 def slow(*cases: object) -> list[Any]:
-    return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+    """A tuple is a case of several arguments."""
+    arguments = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*each, marks=pytest.mark.slow) for each in arguments]

@@ -23,6 +23,7 @@ from kingyo.store import RunStore
 from kingyo.views.results.summary import summarize
 from tests.cli.conftest import World, interrupted
 from tests.cli.resumed import facts
+from tests.slow import slow
 
 ITEMS = 16
 CANDIDATES = 46  # 736 item evaluations, a third of which are 10 steps of 8 examples at 3 each
@@ -155,7 +156,7 @@ def test_a_loss_that_fails_does_not_end_the_run(world: World, monkeypatch: pytes
     assert "Weights could not be learned: RuntimeError: not enough memory" in " ".join(shown.split())
 
 
-@pytest.mark.parametrize("stop", [N_BASELINES + FIRST, N_BASELINES + FIRST + 3])
+@pytest.mark.parametrize("stop", [N_BASELINES + FIRST, *slow(N_BASELINES + FIRST + 3)])
 def test_a_killed_lesson_ends_in_the_same_run(world: World, learned: World, stop: int) -> None:
     """The first stop is within the lesson, or just after it; the second in the search around it."""
     config = learning(world)

@@ -310,6 +310,7 @@ def test_more_candidates_later_leave_the_tuned_model_as_it_is(copied: World) -> 
     ]
 
 
+@pytest.mark.slow
 def test_a_tuning_in_another_process_writes_the_same_bytes(done: World, copied: World) -> None:
     copied.ok("tune", "runs/small", env={"PYTHONHASHSEED": "7"}, fresh=True)
     assert digests(done.folder / "runs" / "small") == digests(copied.folder / "runs" / "small")

@@ -161,7 +161,7 @@ def test_a_changed_vision_part_empties_the_file(
     ("family", "chat"),
     [
         pytest.param("llava", True, marks=pytest.mark.slow),
-        ("llava", False),
+        pytest.param("llava", False, marks=pytest.mark.slow),
         pytest.param("qwen2_vl", False, marks=pytest.mark.slow),
     ],
 )

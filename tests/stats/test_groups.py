@@ -17,6 +17,7 @@ from kingyo.stats.paired import (
 )
 from kingyo.stats.prediction import SplitGroups, predict_winner
 from kingyo.tasks.classify import MacroF1
+from tests.slow import slow
 
 PROMPTS, PICTURES = 30, 10
 GROUPS = Groups(numbers=np.repeat(np.arange(PROMPTS), PICTURES), noun="prompt")
@@ -80,8 +81,8 @@ def test_one_group_shows_nothing() -> None:
     assert half_sample_bounds([0.0, 1.0] * 4, lambda drawn: 1.0, groups) == (-np.inf, np.inf)
 
 
-@pytest.mark.parametrize("graded", [False, True])
-@pytest.mark.parametrize("ability", [0.0, 2.5])
+@pytest.mark.parametrize("graded", [False, *slow(True)])
+@pytest.mark.parametrize("ability", [2.5, *slow(0.0)])
 def test_means_and_predictions_hold_their_level(ability: float, graded: bool) -> None:
     rng = np.random.default_rng(0)
     spread = np.sqrt(1 + 2.0**2)

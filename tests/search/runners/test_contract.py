@@ -14,7 +14,8 @@ from kingyo.search.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from tests.search.runners.fakes import FakeFactory, alive, job, wait_until
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
-PARALLEL = ["processes", pytest.param("ray", marks=needs_ray)]
+RAY = pytest.param("ray", marks=needs_ray)
+PARALLEL = ["processes", pytest.param("ray", marks=[needs_ray, pytest.mark.slow])]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +46,7 @@ def results(runner: Runner, n_jobs: int) -> dict[int, object]:
     return {number: each.failure or each.mean for number, each in evaluations.items()}
 
 
-@pytest.mark.parametrize("kind", ["local", *PARALLEL])
+@pytest.mark.parametrize("kind", ["local", "processes", RAY])
 def test_every_job_has_one_evaluation(kind: str, tmp_path: Path) -> None:
     runner = make_runner(kind, tmp_path)
     for number in range(7):
@@ -103,7 +104,7 @@ def test_evaluations_come_in_order_of_finishing(kind: str, tmp_path: Path) -> No
     runner.close()
 
 
-@pytest.mark.parametrize("kind", PARALLEL)
+@pytest.mark.parametrize("kind", ["processes", RAY])
 def test_a_job_with_a_dead_worker_fails_and_others_continue(kind: str, tmp_path: Path) -> None:
     runner = make_runner(kind, tmp_path)
     for number, action in enumerate(["kill", "wait", "exit", "fine", "kill", "fine"]):
