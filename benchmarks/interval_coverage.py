@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import bootstrap
 
-from kingyo.search.evolution.screens import Screen, ScreenSettings, estimate_means
 from kingyo.stats import Groups, Interval, bounded_mean, interval, paired_difference
-from kingyo.stats.irt import Responses
 from kingyo.stats.prediction import SplitGroups, predict_winner
 
 Array = NDArray[np.float64]
@@ -125,8 +123,6 @@ IMAGES = ((60, 100, 2), (39, 150, 2), (300, 500, 3))
 """Numbers of images, of questions about them, and of images of a question."""
 SPREADS = (1.0, 2.0, 3.0)
 """Standard deviations of the difficulty of groups, in logits; half of the variance is that of each model."""
-SHOWN, TRIALS = 32, 24
-"""Items that trials of a search are scored on, and their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,20 +226,6 @@ def prediction_holds(world: World, rng: np.random.Generator) -> tuple[bool, bool
     return _holds(by_group, test), _holds(predict_winner([rows], best, [n]), test)
 
 
-def estimates_hold(world: World, rng: np.random.Generator) -> list[bool]:
-    """Return whether ≈ of trials that were scored on some items holds their mean on all."""
-    n, shared = len(world.groups.numbers), world.shared(rng)
-    names = [str(item) for item in range(n)]
-    responses, means = Responses(names), list[float]()
-    for trial in range(TRIALS):
-        scores = world.scores(rng, shared, trial / TRIALS - 0.5 + 0.5 * rng.normal())
-        chosen = Screen(ScreenSettings(items=SHOWN), 0).columns(responses, trial)
-        responses.add(trial, {names[item]: float(scores[item]) for item in chosen})
-        means.append(float(scores.mean()))
-    estimates = estimate_means(responses, range(TRIALS), groups=world.groups)
-    return [abs(each.score - mean) <= 1.96 * each.error for each, mean in zip(estimates, means, strict=True)]
-
-
 COLUMNS = {
     "mean": mean_holds,
     "difference": difference_holds,
@@ -254,8 +236,8 @@ COLUMNS = {
 
 def grouped_table(runs: int) -> Iterator[str]:
     """Yield Markdown lines: shares in percent, by group / as if all items were independent."""
-    yield "| " + " | ".join(["groups × items, sd of difficulty", *COLUMNS, "≈"]) + " |"
-    yield "|" + "---|" * (2 + len(COLUMNS))
+    yield "| " + " | ".join(["groups × items, sd of difficulty", *COLUMNS]) + " |"
+    yield "|" + "---|" * (1 + len(COLUMNS))
     rows: dict[str, World] = {
         f"{n} × {size}, {spread:.0f}": World(n_groups=n, size=size, spread=spread, ability=0.0)
         for n, size in GROUPS
@@ -273,10 +255,6 @@ def grouped_table(runs: int) -> Iterator[str]:
             rng = np.random.default_rng(world.n_groups)
             found = np.array([measure(each, rng) for each in worlds for _ in range(runs // 2)])
             cells.append(" / ".join(f"{100 * share:.1f}" for share in found.mean(axis=0)))
-        rng = np.random.default_rng(world.n_groups)
-        few = max(1, runs // 100)
-        held = [one for each in worlds for _ in range(few) for one in estimates_hold(each, rng)]
-        cells.append(f"{100 * np.mean(held):.1f}")
         yield "| " + " | ".join(cells) + " |"
 
 

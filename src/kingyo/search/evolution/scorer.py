@@ -66,7 +66,7 @@ class Scorer:
     def estimated_means(self, responses: Responses, trials: Sequence[int]) -> list[Means]:
         """Estimate the means over all items, shrunk towards other trials."""
         by_task = [estimate_means(responses, trials, columns) for columns in self.columns]
-        return [tuple(estimate.score for estimate in row) for row in zip(*by_task, strict=True)]
+        return list(zip(*by_task, strict=True))
 
     def missing_value_reason(self, scores: Sequence[ItemScore]) -> str | None:
         """Return why answers to all items have no value: a measure crashes or is not finite; else None."""

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from kingyo.stats import Groups
-from kingyo.stats.irt import Abilities, Estimate, Responses, estimates, sigmoid
+from kingyo.stats.irt import Abilities, Responses, expected_means, sigmoid
 
 RECENT = 200  # latest trials (at first also baselines) that difficulties are estimated from
 ABLE = 0.25  # share of them, the most able ones, that information is averaged over
@@ -81,22 +80,11 @@ class Screen:
         return [columns[place] for place in chosen]
 
 
-def estimate_means(
-    responses: Responses,
-    batch: Sequence[int],
-    columns: Sequence[int] | None = None,
-    groups: Groups | None = None,
-) -> list[Estimate]:
-    """Estimate mean scores of trials over all items, or over some columns, shrunk towards other trials.
-
-    ``groups`` are those of all items; they widen the errors.
-    """
+def estimate_means(responses: Responses, batch: Sequence[int], columns: Sequence[int]) -> list[float]:
+    """Estimate mean scores of trials over some columns, shrunk towards other trials."""
     known = responses.latest(RECENT)
     keys = [*known, *(key for key in batch if key not in set(known))]
-    chosen = range(responses.n_items) if columns is None else columns
-    abilities, matrix = responses.fitted(keys, chosen)
-    numbers = None if groups is None else groups.numbers[list(chosen)]
-    by_key = dict(zip(keys, estimates(abilities, matrix, numbers), strict=True))
+    by_key = dict(zip(keys, expected_means(*responses.fitted(keys, columns)).tolist(), strict=True))
     return [by_key[key] for key in batch]
 
 

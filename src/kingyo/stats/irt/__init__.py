@@ -1,5 +1,5 @@
 """Item response models: abilities of trials and difficulties of items, from a score matrix with gaps."""
 
-from kingyo.stats.irt.rasch import Abilities, Estimate, Responses, estimates, fit, sigmoid
+from kingyo.stats.irt.rasch import Abilities, Responses, expected_means, fit, sigmoid
 
-__all__ = ["Abilities", "Estimate", "Responses", "estimates", "fit", "sigmoid"]
+__all__ = ["Abilities", "Responses", "expected_means", "fit", "sigmoid"]

@@ -18,7 +18,7 @@ estimator of tinyBenchmarks does (Maia Polo et al. 2024, arXiv:2402.14992).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
-Places = NDArray[np.intp]
 
 DIFFICULTY_SPREAD = 2.0  # δ at first, in logits
 WIDEST, NARROWEST = 4.0, 0.1  # bounds of τ and δ, in logits
@@ -34,7 +33,6 @@ MIN_DISPERSION = 1e-3  # lower bound of φ; the upper bound is 1
 MAX_STEP = 2.0  # of a Newton step, in logits
 NEIGHBOURS = 16  # trials on each side that μ averages
 STEPS = 60
-FEW_TRIALS = 3.0  # over the number of trials: by how much φ of graded scores is underestimated
 PRECISION = 1e-4  # of abilities, in logits: far below their errors
 
 
@@ -67,20 +65,10 @@ class Abilities:
     ability: Vector  # θ of each trial
     error: Vector  # its standard error, given the difficulties
     difficulty: Vector  # d of each item; 0 is the mean of the items
-    difficulty_error: Vector  # its standard error, given the abilities
     difficulty_spread: float  # δ
     mean: Vector  # μ of each trial
     spread: float  # τ
     dispersion: float  # φ
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """The estimated mean over all items, with its standard error; n items were scored."""
-
-    score: float
-    error: float
-    n: int
 
 
 def sigmoid(x: Matrix) -> Matrix:
@@ -99,7 +87,6 @@ def fit(responses: Matrix) -> Abilities:
         ability=np.zeros(n_trials),
         error=np.ones(n_trials),
         difficulty=np.zeros(n_items),
-        difficulty_error=np.full(n_items, DIFFICULTY_SPREAD),
         difficulty_spread=DIFFICULTY_SPREAD,
         mean=np.zeros(n_trials),
         spread=1.0,
@@ -113,70 +100,10 @@ def fit(responses: Matrix) -> Abilities:
     return abilities
 
 
-def estimates(abilities: Abilities, responses: Matrix, groups: Places | None = None) -> list[Estimate]:
-    """Estimate the mean over all items of each trial, from the scores that the abilities were fitted to.
-
-    The error combines the errors of abilities and difficulties and the sampling error of the items that are
-    not scored yet. Scores of 0 and 1 are assumed to vary as p (1 − p), even if the few scores of a short
-    search vary less. For graded scores, φ from few trials is too small, and the error is widened. By
-    ``groups``, a number for each item, what the model does not explain is as correlated as the residuals are.
-    """
-    seen = ~np.isnan(responses)
+def expected_means(abilities: Abilities, responses: Matrix) -> Vector:
+    """Estimate the mean over all items of each trial, from the scores that the abilities were fitted to."""
     chance = sigmoid(abilities.ability[:, None] - abilities.difficulty[None, :])
-    filled = np.where(seen, np.where(seen, responses, 0.0), chance)
-    slope = np.where(seen, 0.0, chance * (1 - chance))  # dp/dθ over the gaps
-    shared = None if groups is None else _Correlation.of(responses, chance, groups)
-    sampling = _variance_of_sums(np.sqrt(abilities.dispersion * slope), shared)
-    error = abilities.error if shared is None else abilities.error * np.sqrt(shared.effects(seen))
-    unknown = (slope.sum(axis=1) * error) ** 2
-    unknown += _variance_of_sums(slope * abilities.difficulty_error, shared)
-    is_binary = bool(np.isin(responses[seen], (0.0, 1.0)).all())
-    widening = 1 / abilities.dispersion if is_binary else 1 + FEW_TRIALS / len(responses)
-    variance = (sampling + unknown) * widening
-    error = np.sqrt(variance) / responses.shape[1]
-    return [
-        Estimate(score=float(score), error=float(spread), n=int(n))
-        for score, spread, n in zip(filled.mean(axis=1), error, seen.sum(axis=1), strict=True)
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Correlation:
-    """The correlation ρ of residuals of one trial within groups of items."""
-
-    order: Places  # the items, group by group
-    starts: Places  # the place of each group's first item in this order
-    value: float = 0.0  # ρ
-
-    @staticmethod
-    def of(responses: Matrix, chance: Matrix, groups: Places) -> _Correlation:
-        """Estimate ρ by the products of the residuals of each two items of a group."""
-        order = np.argsort(groups, kind="stable")
-        new = _Correlation(order=order, starts=np.flatnonzero(np.diff(groups[order], prepend=-1)))
-        seen = ~np.isnan(responses)
-        residuals = np.where(seen, (responses - chance) / np.sqrt(chance * (1 - chance)), 0.0)
-        squares = float((residuals**2).sum())
-        products = float((new.sums(residuals) ** 2).sum()) - squares
-        pairs = float((new.sums(seen.astype(np.float64)) ** 2).sum()) - float(seen.sum())
-        value = products / pairs / squares * float(seen.sum()) if pairs > 0 and squares > 0 else 0.0
-        return replace(new, value=min(1.0, max(0.0, value)))
-
-    def sums(self, values: Matrix) -> Matrix:
-        return np.add.reduceat(values[:, self.order], self.starts, axis=1)
-
-    def effects(self, seen: NDArray[np.bool_]) -> Vector:
-        """Return the design effect of each trial's scored items (Kish 1965, section 5.4)."""
-        sizes = (self.sums(seen.astype(np.float64)) ** 2).sum(axis=1) / np.maximum(1, seen.sum(axis=1))
-        return 1 + np.maximum(0.0, sizes - 1) * self.value
-
-
-def _variance_of_sums(deviations: Matrix, shared: _Correlation | None) -> Vector:
-    """Return the variance of the sum of each row's terms, given their standard deviations."""
-    alone = (deviations**2).sum(axis=1)
-    if shared is None:
-        return alone
-    together = (shared.sums(deviations) ** 2).sum(axis=1)
-    return alone + shared.value * (together - alone)
+    return np.asarray(np.where(np.isnan(responses), chance, responses).mean(axis=1), dtype=np.float64)
 
 
 def _step(scored: ScoredEntries, now: Abilities) -> Abilities:
@@ -198,7 +125,6 @@ def _step(scored: ScoredEntries, now: Abilities) -> Abilities:
         ability=ability,
         error=error,
         difficulty=difficulty,
-        difficulty_error=difficulty_error,
         difficulty_spread=_spread(difficulty[met], difficulty_error[met]),
         mean=mean,
         spread=_spread(ability - mean, error),
