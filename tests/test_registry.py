@@ -8,7 +8,6 @@ from kingyo.errors import KingyoError
 from kingyo.registry import Registry, load_from_file
 
 OWN = """
-from __future__ import annotations
 from dataclasses import dataclass
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Entry point of ``kingyo`` and ``python -m kingyo``."""
 
-from __future__ import annotations
-
 import _thread
 import atexit
 import gc

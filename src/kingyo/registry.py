@@ -3,8 +3,6 @@
 Modules of the package register their objects when they are imported, which happens on first use.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import pkgutil

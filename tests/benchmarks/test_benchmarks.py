@@ -1,7 +1,5 @@
 """Benchmarks of searches still run on the zoo: the smallest of each, which measures nothing."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

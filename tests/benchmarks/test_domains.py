@@ -1,7 +1,5 @@
 """Tables of domains: files can be read back, and a recording resumes."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The benchmark of pictures, on a run of tiny random pipelines."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The benchmark of looking: the right pictures, those of other items, and grey ones."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

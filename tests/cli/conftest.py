@@ -1,7 +1,5 @@
 """A small world on disk for the command line: tiny models, a task with its own grader, a run.yaml."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

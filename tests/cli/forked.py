@@ -3,8 +3,6 @@
 Importing takes most of the time of a small command; all else is as in a process that began from nothing.
 """
 
-from __future__ import annotations
-
 import os
 import runpy
 import signal

@@ -1,7 +1,5 @@
 """Helpers for tests of ``kingyo merge``: recipes, the command in this process, contents of folders."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A run.yaml of layer paths, and models that no path can join."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A small run that draws: tiny random pipelines, and a random judge."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What must not depend on how often a run was interrupted."""
 
-from __future__ import annotations
-
 import sqlite3
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Small runs that breed a language model into one that sees."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

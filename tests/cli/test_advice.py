@@ -1,7 +1,5 @@
 """Messages of a run: warnings while it runs, advice at its end, answers of a trial."""
 
-from __future__ import annotations
-
 import json
 import re
 

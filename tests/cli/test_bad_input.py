@@ -1,7 +1,5 @@
 """Bad input through the real command: one clear error, exit code 1, no traceback, nothing half-written."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

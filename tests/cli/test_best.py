@@ -3,8 +3,6 @@
 The models are those of the zoo, and the main search asks for the far corner of the space alone.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A run whose task counts by a measure of all answers, through the real commands."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import signal

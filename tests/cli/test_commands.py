@@ -1,7 +1,5 @@
 """Every command, as a user types it, on real files."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """Tables on narrow terminals: every number is shown, and no line is too wide."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

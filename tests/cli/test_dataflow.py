@@ -1,7 +1,5 @@
 """Paths through layers, from a run.yaml to an exported model that answers the same."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Path runs over different models: refused before reading weights, or correct."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

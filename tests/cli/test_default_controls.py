@@ -1,7 +1,5 @@
 """A run whose items have reference answers trains a LoRA for a short time, unless its run.yaml decides."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`kingyo diff` as its users call it: tables, JSON, pictures, errors, Ctrl-C."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

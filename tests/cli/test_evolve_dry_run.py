@@ -1,7 +1,5 @@
 """`kingyo evolve --dry-run`: the plan of a run as text and JSON; no file is written."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """More of a finished run, in real processes: `kingyo resume RUN --candidates +N` and `kingyo control`."""
 
-from __future__ import annotations
-
 import random
 import shutil
 import sqlite3

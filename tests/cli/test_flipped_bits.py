@@ -1,7 +1,5 @@
 """Random flipped bits in files of real runs: every one is detected or harmless."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

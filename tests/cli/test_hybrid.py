@@ -1,7 +1,5 @@
 """Weights and paths, in turn or at once, from a run.yaml to an exported model."""
 
-from __future__ import annotations
-
 import gc
 import json
 

@@ -1,7 +1,5 @@
 """`kingyo init` for models that see: a run.yaml with questions about images."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Runs whose pictures are judged by models and folders: measures, changed judges, and exports."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Runs that draw or see end with the same trials, pictures and winner, however often they are killed."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

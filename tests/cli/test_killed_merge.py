@@ -1,7 +1,5 @@
 """Merges that are interrupted or killed, in real processes: nothing looks finished; a rerun is complete."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """Runs that learn weights: what is learned is counted, kept, and the same after a kill."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal

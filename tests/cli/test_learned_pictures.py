@@ -1,7 +1,5 @@
 """Runs of models that see learn weights: their lessons lower the loss of the right answers."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

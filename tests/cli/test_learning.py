@@ -1,7 +1,5 @@
 """Learned weights at the command line: what the dry run, show, report and card of a run say about them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

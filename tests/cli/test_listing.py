@@ -1,7 +1,5 @@
 """`kingyo list` in its forms."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The live display of a run, on a terminal and elsewhere, and its estimate of the time left."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Commands on a model take model+lora, and answer with the adapter merged in."""
 
-from __future__ import annotations
-
 import json
 
 import torch

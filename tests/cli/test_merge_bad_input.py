@@ -1,7 +1,5 @@
 """Recipes that cannot be merged: one clear error, exit code 1, no traceback, nothing half-written."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Models and folders that cannot be merged: one clear error, exit code 1, nothing half-written."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

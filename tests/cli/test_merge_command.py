@@ -1,7 +1,5 @@
 """Files and messages of `kingyo merge`."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`kingyo merge --dry-run`: the plan for people and for programs; nothing is written."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """`kingyo merge` of models on the Hub: incompatible models fail before their weights are downloaded."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

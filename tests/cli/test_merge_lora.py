@@ -1,7 +1,5 @@
 """Messages of `kingyo merge` about adapters: dry run, merge and JSON."""
 
-from __future__ import annotations
-
 import json
 
 from tests.cli.merging import Command, write_lora

@@ -1,7 +1,5 @@
 """Lines and bars of what is counted, as for a merge."""
 
-from __future__ import annotations
-
 import io
 import re
 import sys

@@ -1,7 +1,5 @@
 """Typical mistakes of new users: each gives one sentence with a remedy."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

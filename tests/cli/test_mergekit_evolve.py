@@ -1,7 +1,5 @@
 """Genome files of mergekit-evolve through the real command, on the zoo and on tiny models."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sqlite3

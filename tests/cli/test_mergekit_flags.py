@@ -1,7 +1,5 @@
 """What hands bring along from mergekit: flags that are taken; folders and keys that are answered."""
 
-from __future__ import annotations
-
 import pytest
 
 from kingyo.cli.mergekit_flags import Merge

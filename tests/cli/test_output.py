@@ -1,7 +1,5 @@
 """What reaches a terminal steers it nowhere, and standard output of ``--json`` is JSON alone."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """A faulty custom strategy: one clear error, and stored scores remain."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Models with pickled weights only: read if a flag allows it, otherwise refused."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A run that draws, from run.yaml to the exported pipeline, through the commands."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The process ``kingyo``: it leaves at once, and nothing is lost by that."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Prompts as models read them, chat templates that are not used, and answers that are cut."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

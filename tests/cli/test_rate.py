@@ -1,7 +1,5 @@
 """``kingyo rate``: results, training, bad input, and what ``show`` and ``report`` say about choices."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`kingyo recipe`: recipes of a file or a run, as paths, as slices, and back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Runs that are interrupted or killed, in real processes, go on to the same end."""
 
-from __future__ import annotations
-
 import json
 import random
 import signal

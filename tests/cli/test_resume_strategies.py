@@ -1,7 +1,5 @@
 """Runs of every strategy, screen and runner, killed at random evaluations, resume to the same result."""
 
-from __future__ import annotations
-
 import random
 import signal
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Runs on several workers, in real processes: the same end as on one, also when they are killed."""
 
-from __future__ import annotations
-
 import importlib.util
 import sqlite3
 from pathlib import Path

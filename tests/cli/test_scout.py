@@ -1,7 +1,5 @@
 """`kingyo scout` as its users call it: tables, JSON, exit codes, Ctrl-C."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

@@ -1,7 +1,5 @@
 """`kingyo scout --task` on the zoo's models that see and that draw, and the runs that it begins."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

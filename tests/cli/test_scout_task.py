@@ -1,7 +1,5 @@
 """`kingyo scout --task` as its users call it, on the zoo."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """`kingyo scout --weights` as its users call it: tables, JSON, the store, Ctrl-C."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """kingyo evolve --seeds: several runs, what they say together, and going on where it was stopped."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """Two tasks of the zoo and three objectives, through the real commands."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The control `trained`, in real processes: a LoRA trained on the fit items, as a rival of the search."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """The command `tune`, in real processes: LoRAs on the bred model, and the same on the best parent."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal

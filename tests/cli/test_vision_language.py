@@ -1,7 +1,5 @@
 """A language model is bred into one that sees, with the real commands: run, kill, export, chat, bad input."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Commands whose optional library is missing name the command that installs it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

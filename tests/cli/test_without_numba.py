@@ -1,7 +1,5 @@
 """Without numba, every command works and one note says that it is slower."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

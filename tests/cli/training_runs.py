@@ -1,7 +1,5 @@
 """Runs in which a LoRA is trained."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The models and captions of EvoSDXL-JP and Evo-Ukiyoe in small, and runs of their script."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Generator
 from contextlib import contextmanager

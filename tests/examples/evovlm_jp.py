@@ -1,7 +1,5 @@
 """Data sets with the columns of those of EvoVLM-JP, and runs of the examples' scripts."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from io import BytesIO

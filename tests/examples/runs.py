@@ -1,7 +1,5 @@
 """Runs of the examples: their scripts, the commands of their READMEs, and dry runs on a hub."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

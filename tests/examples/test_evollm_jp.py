@@ -1,7 +1,5 @@
 """The example of the paper: its run.yaml on models of the real shapes, its README's commands on tiny ones."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

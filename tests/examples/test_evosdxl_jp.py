@@ -1,7 +1,5 @@
 """EvoSDXL-JP and Evo-Ukiyoe: their recipes and runs on models of the real shapes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """EvoVLM-JP: its run.yaml on models of the real shapes, its README's commands on tiny ones."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Generator

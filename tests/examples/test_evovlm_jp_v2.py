@@ -1,7 +1,5 @@
 """Llama-3-EvoVLM-JP-v2: its run.yaml on models of the real shapes, its README's commands on tiny ones."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Generator

@@ -1,7 +1,5 @@
 """The zoo that draws and its runs: models fit together, no model learns test captions, and breeding works."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import random

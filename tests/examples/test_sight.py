@@ -1,7 +1,5 @@
 """The two runs of the zoo that sees: its models fit, no source knows the test, and the searches breed."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import random

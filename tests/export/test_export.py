@@ -1,7 +1,5 @@
 """Export: an ordinary Hugging Face folder, bit for bit the candidate that was measured."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

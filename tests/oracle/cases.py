@@ -1,7 +1,5 @@
 """What both tools are asked to merge, method by method."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

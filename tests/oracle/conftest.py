@@ -1,7 +1,5 @@
 """The peer's process, ours, and small models that both merge."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -5,8 +5,6 @@ one at ``.mergekit-venv``. Nothing here imports mergekit, and no line of it is k
 sd-mecha, with ``KINGYO_SD_MECHA`` and ``make sd-mecha-venv``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

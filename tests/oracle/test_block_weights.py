@@ -1,7 +1,5 @@
 """Merge block weights against sd-mecha's conversion of supermerger's: each tensor has the same weight."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

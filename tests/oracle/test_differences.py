@@ -1,7 +1,5 @@
 """Where kingyo differs from mergekit on purpose: both sides of each difference."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 The random ones are compared here with density 1, otherwise in ``test_random``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Paths against mergekit: a frankenmerge in transformers matches the live path."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """DARE and DELLA against mergekit: other random numbers, the same distribution."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The recipe language against mergekit: the same YAML gives the same tensors, names and sizes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

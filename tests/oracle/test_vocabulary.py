@@ -4,8 +4,6 @@ mergekit orders the tokens of a union at random, so rows are compared by their t
 purpose, a test says so.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

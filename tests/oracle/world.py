@@ -4,8 +4,6 @@
 some unique: what RAM tells apart).
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass

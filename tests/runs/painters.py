@@ -3,8 +3,6 @@
 It reads one tensor of the denoiser and one of the text encoder, so pipelines of any size draw at once.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

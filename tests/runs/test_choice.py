@@ -1,7 +1,5 @@
 """The first stage of a run chooses its sources."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace

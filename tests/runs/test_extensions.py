@@ -1,7 +1,5 @@
 """Extended runs: the search continues as if it had not ended, and a new winner is picked."""
 
-from __future__ import annotations
-
 import shutil
 import zlib
 from collections.abc import Mapping

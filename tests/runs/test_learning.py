@@ -1,7 +1,5 @@
 """Learned weights: gradients of real models equal finite differences, and learning finds useful weights."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

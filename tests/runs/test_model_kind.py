@@ -1,7 +1,5 @@
 """A kind of model outside the package in runs, merges and commands."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """A kind of model that is a component of a pipeline of diffusers, with others around it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

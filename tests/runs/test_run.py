@@ -1,7 +1,5 @@
 """The opened run: what it reads, how often, and what it is made of."""
 
-from __future__ import annotations
-
 import importlib
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """Groups and ranges of single sources: what run.yaml says, else what the preset says of LoRAs."""
 
-from __future__ import annotations
-
 from kingyo.runs.config import parse_config
 from kingyo.runs.settings import settings_of
 from kingyo.search.space import Bounds, SourceValues

@@ -1,7 +1,5 @@
 """Runs whose sources are diffusion models in one file, beside one in diffusers' layout."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

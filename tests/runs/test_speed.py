@@ -1,7 +1,5 @@
 """What the dry run measures, and what a failure leaves."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

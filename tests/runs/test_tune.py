@@ -1,7 +1,5 @@
 """Rates of tuning, what it refuses, and which kinds of models can be tuned."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Runs that choose among the models of the zoo for its task, with few items."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -4,8 +4,6 @@
 kills itself at the N-th; with 0 it does not.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

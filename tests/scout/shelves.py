@@ -1,7 +1,5 @@
 """A folder of tiny real models, and the ways in which one of them cannot be merged."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Which candidates can be merged, and the reason why each of the others cannot."""
 
-from __future__ import annotations
-
 import gc
 import json
 import shutil

@@ -1,7 +1,5 @@
 """A run.yaml that leaves the choice of its sources to a scout, up to the beginning of its run."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 from pathlib import Path

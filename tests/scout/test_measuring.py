@@ -1,7 +1,5 @@
 """Groups are measured once: what is stored is not read again, unless a model has changed."""
 
-from __future__ import annotations
-
 import shutil
 import signal
 import sqlite3

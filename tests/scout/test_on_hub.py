@@ -1,7 +1,5 @@
 """Candidates on the Hub: listings, names, and what is never downloaded."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Where candidates are found, and under which names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

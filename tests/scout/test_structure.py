@@ -1,7 +1,5 @@
 """What follows from the sums: changes, near-duplicates, layers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sums over a tensor are those that numpy computes pair by pair."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

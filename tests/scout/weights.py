@@ -1,7 +1,5 @@
 """Small made-up checkpoints, and models that write down which tensors are read of them."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

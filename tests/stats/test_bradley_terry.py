@@ -1,7 +1,5 @@
 """Strengths from choices: against a plain fit, and the coverage of their intervals."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

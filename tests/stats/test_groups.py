@@ -1,7 +1,5 @@
 """Intervals, tests and predictions of scores of items that belong together."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray

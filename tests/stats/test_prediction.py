@@ -1,7 +1,5 @@
 """A prediction of the winner's test score holds its level."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

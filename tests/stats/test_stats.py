@@ -1,7 +1,5 @@
 """Known values, edge cases, and coverage by simulation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A run database that lost something or in which a bit has flipped: it is refused, or the loss is named."""
 
-from __future__ import annotations
-
 import shutil
 import sqlite3
 import struct

@@ -1,7 +1,5 @@
 """The databases of people's choices and of measurements."""
 
-from __future__ import annotations
-
 import sqlite3
 import stat
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Made-up runs, written once for all tests of the report."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -3,8 +3,6 @@
 ``python tests/views/made_up_run.py FOLDER`` writes one, and its report.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """Reads a page: tags, attributes and text; raises when tags do not match."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from html.parser import HTMLParser

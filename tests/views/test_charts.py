@@ -1,7 +1,5 @@
 """The charts show the stored values, and Vega-Lite compiles each one without warnings."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The report in a real browser: on desktop and phone, light and dark."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The report of a run that learned weights: hundreds of genes, shown as means of sources and blocks."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The report as a file: its contents, private data, and unwritable locations."""
 
-from __future__ import annotations
-
 import re
 import resource
 import shutil

@@ -1,7 +1,5 @@
 """The parts of the report: wording, genes, history, answers."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, replace
 from hashlib import sha256

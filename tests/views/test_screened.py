@@ -1,7 +1,5 @@
 """Item counts in reports of screened runs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

@@ -3,8 +3,6 @@
 So a run of a notebook can be resumed, and a changed grader is noticed, as with files of the user.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import math

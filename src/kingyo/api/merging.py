@@ -1,7 +1,5 @@
 """Merge models, and open them."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Mapping

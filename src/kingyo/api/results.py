@@ -1,7 +1,5 @@
 """Read runs: their trials and results, the model to export, the report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property

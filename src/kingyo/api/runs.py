@@ -1,7 +1,5 @@
 """Begin and continue runs."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """List models that can be merged, and find the candidates of a run that chooses its sources among them."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack

@@ -3,8 +3,6 @@
 Heavy modules are imported inside the commands that need them, so that ``kingyo --help`` is fast.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import sys

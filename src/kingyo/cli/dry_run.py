@@ -1,7 +1,5 @@
 """The plan of a run as text, for ``kingyo evolve --dry-run``."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 

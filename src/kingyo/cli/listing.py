@@ -1,7 +1,5 @@
 """The command ``list``: methods, strategies, graders, presets and kinds of models."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence

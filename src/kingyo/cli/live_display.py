@@ -1,7 +1,5 @@
 """The live display of a run: bars on a terminal, elsewhere a line every ten seconds, and warnings."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

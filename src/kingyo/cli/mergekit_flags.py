@@ -3,8 +3,6 @@
 A flag with the same meaning is translated. A flag without effect here is accepted with a warning.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Commands for typer, from functions: parameters become arguments and options, the docstring their help."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Collection, Generator, Mapping

@@ -4,8 +4,6 @@ Answers of models, names of tensors and files, and exceptions may contain contro
 print with ``echo`` or ``kingyo.cli.console``. With ``--json`` all other output goes to standard error.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 import os

@@ -1,7 +1,5 @@
 """The commands that continue a run: ``resume``, ``control`` and ``tune``."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """Print the summary of a run, or one trial with its scores, recipe and worst answers."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -4,8 +4,6 @@ The folder has weights, tokenizer, recipe, model card, and the task with its ite
 scored again. It is written atomically.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The card of an exported model: sources, licences, recipe, scores with n and interval, how it was made."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A column of the items records their splits.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Licences are the Hub's identifiers, classified by what they require of a merge. This is no legal advice.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ Unlike ``generate`` of transformers, ``decode`` removes finished rows from the b
 with whole-word tokenizers, and ignores the sampling settings of the checkpoint's generation config.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, TypeVar, cast

@@ -1,7 +1,5 @@
 """Image features of vision-language models, kept until the weights of the vision part change; their cost."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 from collections.abc import Generator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Turn prompts with images into the inputs of vision-language models, by the model's own processor."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Live language models: built once from a checkpoint; candidates overwrite their weights in place."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path

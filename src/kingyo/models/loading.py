@@ -3,8 +3,6 @@
 Code of a checkpoint runs only if allowed; code in pickles never runs.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager

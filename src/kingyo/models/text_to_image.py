@@ -4,8 +4,6 @@ Every pipeline that draws from a text and has a ``unet`` or a ``transformer`` wo
 decodes the image itself. It is built once; candidates overwrite its denoiser.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import re

@@ -1,7 +1,5 @@
 """Tokenize text and decode tokens: special tokens, boundaries, padding, chat templates, ends of answers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import partial
 from itertools import chain

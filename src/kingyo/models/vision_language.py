@@ -5,8 +5,6 @@ that shares the vision part costs only its language part. Prompts are read by th
 answered by transformers' ``generate``, so that every architecture keeps its own placeholders and positions.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial

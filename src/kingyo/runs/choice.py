@@ -1,7 +1,5 @@
 """What a choice of sources is asked for, the choice as a run stores it, and the run.yaml with its sources."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence

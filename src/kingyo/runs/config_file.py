@@ -1,7 +1,5 @@
 """Read run.yaml, with the task files that it names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

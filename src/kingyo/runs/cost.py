@@ -1,7 +1,5 @@
 """Count the answers that a run grades, by stage, before it starts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload

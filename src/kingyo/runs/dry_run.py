@@ -3,8 +3,6 @@
 Reads run.yaml, configs, headers, tokenizers and data, but no weights.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ A run keeps the config that it began with. The facts ``extensions`` and ``contro
 the log of the search replays from the original config.
 """
 
-from __future__ import annotations
-
 import shlex
 import time
 from collections.abc import Generator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Find the kind of a run's models, check that it fits the tasks, and load models."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from itertools import islice

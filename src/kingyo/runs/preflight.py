@@ -1,7 +1,5 @@
 """Check that models, data and settings of a run fit together; quick checks come first."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 A run stores them when it begins. Scores of different versions are mixed only if the user accepts it.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import time

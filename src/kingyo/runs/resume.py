@@ -1,7 +1,5 @@
 """Continue, extend or rescore a run that has begun."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The opened run. Commands that work on a run start here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial

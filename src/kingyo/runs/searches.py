@@ -1,7 +1,5 @@
 """Build the baselines, the main search and the controls of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace

@@ -1,7 +1,5 @@
 """Runs that differ only in their seed: check that they do, and reuse scores of baselines."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast

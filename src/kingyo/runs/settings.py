@@ -1,7 +1,5 @@
 """Resolve run.yaml and presets to the settings of each search: strategy, methods, screen, budget."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Layer paths of a run: their space, the initial points of a search, and the baselines."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial

@@ -3,8 +3,6 @@
 The fact ``kept`` has the scores of the bred model and of each tuned one. Their mean is over all items.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Evaluate candidates of a run in its live model."""
 
-from __future__ import annotations
-
 import platform
 from dataclasses import dataclass, replace
 from pathlib import Path

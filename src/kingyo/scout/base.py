@@ -1,7 +1,5 @@
 """Find the bases that candidates name."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Read all candidates, find their bases, group those that can be merged together, and measure the groups."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ changed model, other members or another base are measured anew, and a killed com
 tensor.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256

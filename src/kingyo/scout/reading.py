@@ -4,8 +4,6 @@ Of a candidate only what the table shows is kept: a model is closed before the n
 the bases and the first model of each family without a base.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """What the weights of a group show: changes, near-duplicates, and how task vectors agree."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations

@@ -5,8 +5,6 @@ makes the intervals slightly too wide. Strengths have a normal prior with mean 0
 all of its pairs has a finite one. Their sum is 0.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

@@ -8,8 +8,6 @@ images: then all pairs of items with a common group count (Aronow, Samii & Assen
 variance estimation for dyadic data), those with two common groups twice.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable

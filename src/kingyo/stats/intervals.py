@@ -1,7 +1,5 @@
 """Intervals around scores, scores as text, and checks of arguments."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

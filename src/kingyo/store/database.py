@@ -5,8 +5,6 @@ connection update them within each transaction; opening a database compares them
 lost rows and edits by other programs, which SQLite does not.
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Generator, Iterator

@@ -4,8 +4,6 @@ Each row is committed when it is added: a choice, or the sums of a tensor. Keys 
 that the numbers come from, as they were when they were opened: a changed file has another key.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import astuple, dataclass, fields
 from hashlib import sha256

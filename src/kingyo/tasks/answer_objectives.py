@@ -4,8 +4,6 @@ One of your own is a function with one argument, ``Answers``; run.yaml names it 
 larger value is better, so what should be small is negative.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

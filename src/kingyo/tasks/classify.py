@@ -1,7 +1,5 @@
 """Image classification tasks: the answer is the model's most likely class."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ In a run with several tasks an item's id is ``TASK/ID`` and its ``task`` is the 
 task items keep their ids.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Folders of reference images, and set measures of images against one: KID and FID."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial

@@ -1,7 +1,5 @@
 """Read the rows of a file or dataset, their cells and images; each row knows its line, for errors."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -3,8 +3,6 @@
 Near-duplicates have the same question in another spelling, or the same image.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata

@@ -12,8 +12,6 @@ class TestMine(ModelKindContract):
         return model.classify([my_image])
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager

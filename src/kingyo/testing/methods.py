@@ -4,8 +4,6 @@ class TestMine(MergeMethodContract):
     method = Mine()
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

@@ -5,8 +5,6 @@ class TestMine(StrategyContract):
         return Mine(axes, seed, Mine.Settings())
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence

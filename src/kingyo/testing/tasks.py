@@ -14,8 +14,6 @@
 ``ScriptedModel`` replaces a live model.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 

@@ -3,8 +3,6 @@
 It is based on fit scores and on the finalists' validation scores, never on test.
 """
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

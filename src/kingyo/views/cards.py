@@ -1,7 +1,5 @@
 """Items with the answers of models, as cards with their images."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """How a run chose its sources: its candidates, with their gains, as a table."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 

@@ -1,7 +1,5 @@
 """The report of a run as files: its view as one HTML page that needs no network, and charts as PNGs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path

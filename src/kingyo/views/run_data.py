@@ -1,7 +1,5 @@
 """All that the page of a run shows, as numbers, read from its store once; without absolute paths."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping

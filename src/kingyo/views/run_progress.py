@@ -1,7 +1,5 @@
 """How far a run is, by its events: for displays."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Charts of models side by side, and of one model's genes and path."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean

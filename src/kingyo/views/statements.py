@@ -1,7 +1,5 @@
 """What is known of a run, in sentences: they follow the intervals, and promise nothing before test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 from kingyo.core.io.units import counted, joined

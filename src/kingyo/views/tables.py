@@ -1,7 +1,5 @@
 """The tables of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 

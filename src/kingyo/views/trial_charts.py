@@ -1,7 +1,5 @@
 """Charts over the trials of a search: its progress, genes and front; most share ``trial_rows``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 

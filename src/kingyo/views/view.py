@@ -1,7 +1,5 @@
 """A view: tables, statements, charts and cards of items as plain data, for any renderer, also as JSON."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

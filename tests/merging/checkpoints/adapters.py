@@ -1,7 +1,5 @@
 """Train adapters with peft, and compare with its own merge. Tests are skipped if peft is not installed."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Callable

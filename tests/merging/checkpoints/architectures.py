@@ -4,8 +4,6 @@
 config are the real ones. Nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

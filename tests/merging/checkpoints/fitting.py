@@ -1,7 +1,5 @@
 """Change tensors, configs and vocabularies of models on disk, and merge them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checkpoints stored as pickles, harmless and not."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

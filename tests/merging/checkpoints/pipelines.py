@@ -1,7 +1,5 @@
 """A tiny diffusers pipeline: a UNet, a text encoder, components without weights; and tensors of LoRAs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Layout of real architectures: stacks, parts, kinds and depths; their merges load completely."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Components of diffusers pipelines: ``folder/unet`` and ``org/name/unet`` are models."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Groups of denoisers: attention and the rest, and merge block weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Models that differ in names, parts or configs are matched, or give one clear error or a warning."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

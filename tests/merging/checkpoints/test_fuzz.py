@@ -1,7 +1,5 @@
 """Random files are read correctly or raise a KingyoError; nothing crashes."""
 
-from __future__ import annotations
-
 import json
 import struct
 import tempfile

@@ -1,7 +1,5 @@
 """Layouts from tensor names, groups that filters express exactly, and configs for new sequences of layers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """References: model, revision and LoRA, in folders and on the Hub (its cache on disk, without a network)."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

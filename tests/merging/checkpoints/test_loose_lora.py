@@ -1,7 +1,5 @@
 """LoRAs of diffusers and kohya's scripts, compared with deltas that the tests compute."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

@@ -1,7 +1,5 @@
 """A LoRA that is merged while reading gives the same weights as peft's own merge, or one clear error."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Mapped tensors, and rows of them, have the right bytes; their memory is freed with them."""
 
-from __future__ import annotations
-
 import json
 import struct
 import subprocess

@@ -1,7 +1,5 @@
 """Checkpoints are opened lazily; broken files give one clear error; fingerprints and stamps of files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Pickled weights are read if the user allows it; their code never runs."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from collections.abc import Callable

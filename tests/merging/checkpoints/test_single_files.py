@@ -1,7 +1,5 @@
 """Diffusion models in one file: read as sources, written by ``--single-file``, and the errors."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Heads that are tied in one model alone, and tensors of other sizes: padded, cut, copied or refused."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

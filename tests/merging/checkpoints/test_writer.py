@@ -1,7 +1,5 @@
 """Folders appear complete or not at all, are written by one process, and replace only models."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Two Llamas of four layers and a deeper one of six, as open sources; small enough to plan by the hundred."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

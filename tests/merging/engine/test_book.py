@@ -1,7 +1,5 @@
 """Merges of merges: the bits of one after the other, and clear errors about names."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Sources that are written or replaced while they are merged: an error, and never a mixture."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable

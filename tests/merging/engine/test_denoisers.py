@@ -1,7 +1,5 @@
 """Merges of denoisers by groups, with a LoRA of one strength; the same live and on disk."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Gradients by the parameters of merges equal finite differences, and torch's with fixed masks and signs."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import cast

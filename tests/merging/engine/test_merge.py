@@ -1,7 +1,5 @@
 """Merging to a folder and into a live model: identical bits; sources with a LoRA."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Parts of models: modules, parts that stay as they are, and sizes that differ."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Paths written as checkpoints: transformers gives the logits of the live path, or the path is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path

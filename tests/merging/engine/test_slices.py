@@ -1,7 +1,5 @@
 """Slices of layers: renumbered, taken from the right models, and refused where they do not fit."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Merges of models with other vocabularies: rows in the output's order, its config and its files."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Precedence of values, gradients and filters: plans against a second implementation of the language."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Language models merge into vision-language models of many families, which keep everything else."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Merges of files without torch: in a process of their own, with the same bits."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

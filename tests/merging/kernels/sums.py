@@ -1,7 +1,5 @@
 """Hypothesis strategies for weighted sums, masks and tensors."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from hypothesis import settings

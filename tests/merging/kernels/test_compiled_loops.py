@@ -1,7 +1,5 @@
 """The compiled calls against the reference: the same bits, for any weighted, dtype, length and thread."""
 
-from __future__ import annotations
-
 import math
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event

@@ -1,7 +1,5 @@
 """Random numbers, counts of entries that vary, the cache of statistics, sums on another device."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

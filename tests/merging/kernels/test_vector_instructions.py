@@ -1,7 +1,5 @@
 """Compiled loops are stored once, and are vector instructions on the processors of both makers."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

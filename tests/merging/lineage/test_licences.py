@@ -1,7 +1,5 @@
 """Licences: the strictest, those that forbid merging, contradictions; parts of model cards."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Reference implementations of the methods from their papers, in float64 with numpy and loops."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Hypothesis strategies and comparisons for methods: small tensors, weights, values."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Every built-in method keeps the public contract, and docs/methods.md describes it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Methods that merge entry by entry or depend on angles, compared with float64 references."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

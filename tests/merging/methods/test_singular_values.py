@@ -1,7 +1,5 @@
 """Methods on singular values, compared with definitions in numpy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Weighted sums, and methods that keep some entries of task vectors, against their definitions in float64."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

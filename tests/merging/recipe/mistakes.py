@@ -1,7 +1,5 @@
 """The mistakes of a recipe as data, for tables of bad input."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

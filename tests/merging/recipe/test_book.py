@@ -1,7 +1,5 @@
 """Several recipes in one file, and recipes with a path through models that are merges themselves."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

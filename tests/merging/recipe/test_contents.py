@@ -1,7 +1,5 @@
 """Slices, modules, paths and all other keys of a recipe: identity, YAML in both directions, and mistakes."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace

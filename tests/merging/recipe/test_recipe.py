@@ -1,7 +1,5 @@
 """Recipes: identity, precedence of values, and YAML in both directions."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

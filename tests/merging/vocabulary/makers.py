@@ -4,8 +4,6 @@
 ``fish`` and ``deutsch`` were trained on other texts each.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache

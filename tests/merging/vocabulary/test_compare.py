@@ -1,7 +1,5 @@
 """Comparison of tokenizers before a merge."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files of the output besides weights: tokenizer, ids in configs, chat template."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

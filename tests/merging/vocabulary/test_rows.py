@@ -1,7 +1,5 @@
 """Rows in output order: the rule for missing tokens, and its exceptions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A union of tokenizers gives the right rows for the text of every source, for every kind."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Two images, one question, two answers: the rows load, split, run, resume and export."""
 
-from __future__ import annotations
-
 import shutil
 from collections import Counter
 from dataclasses import replace

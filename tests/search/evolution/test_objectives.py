@@ -1,7 +1,5 @@
 """Several tasks and objectives in the loop: real strategies and store; scores follow from the genome."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

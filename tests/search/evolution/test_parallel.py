@@ -1,7 +1,5 @@
 """Runs on several workers, which finish in any order: with generations the end is that of one worker."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -3,8 +3,6 @@
 The numbers are worked out by hand: beliefs and answers are given, 20 items of validation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The race for validation: who is out and when, how often the best is, and what predictions are worth."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The loop where candidates are scored on some of the items: resuming, costs, estimates, events."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The loop with real strategies and a real store; only the model is a fake: scores from the genome."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Measures of all answers: a search by one, and others that are stored and shown next to item scores."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

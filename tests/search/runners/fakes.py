@@ -1,7 +1,5 @@
 """A fake evaluator for tests of runners: the recipe names what happens to its worker."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

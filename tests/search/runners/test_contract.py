@@ -1,7 +1,5 @@
 """The contract of all runners, and of runners whose workers may die."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The evaluator: crashes and invalid scores of a task become failures of the candidate."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Worker processes: they may die while idle, and end with their parent and their children."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A layout of tensors and a space of weights over it."""
 
-from __future__ import annotations
-
 from kingyo.merging.checkpoints import Layout
 from kingyo.merging.methods import METHODS
 from kingyo.search.space import Bounds, ParameterSpace

@@ -1,7 +1,5 @@
 """The data-flow space: slots, scales, what genomes decode to, and limits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

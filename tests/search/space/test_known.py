@@ -1,7 +1,5 @@
 """Known points: their recipes give exactly the weights of the parents, and of the uniform merge."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Genes on a grid: near-duplicates are one recipe, and no gene moves far."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Groups and ranges of single sources."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

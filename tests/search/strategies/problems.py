@@ -1,7 +1,5 @@
 """Problems with known answers, and the loop that lets a strategy work on one."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """CMA-ES and its separable form against the library that they wrap, and the features added to it."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Callable, Sequence

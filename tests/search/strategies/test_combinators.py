@@ -1,7 +1,5 @@
 """Strategies around others: few genes first, then more; and given points first."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import ClassVar

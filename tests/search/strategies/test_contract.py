@@ -1,7 +1,5 @@
 """Every strategy of the package keeps the contract, and the contract finds strategies that do not."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

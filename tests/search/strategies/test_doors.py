@@ -1,7 +1,5 @@
 """What strategies refuse at their door, and how they are found by name."""
 
-from __future__ import annotations
-
 import dataclasses
 import doctest
 import importlib

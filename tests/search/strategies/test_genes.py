@@ -1,7 +1,5 @@
 """Random and mutated genes stay inside their axis, and spread as they should."""
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from random import Random

@@ -1,7 +1,5 @@
 """The flow of the genetic algorithm and of NSGA-II, their operators, and the fronts that NSGA-II finds."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Sequence
 from math import comb

@@ -1,7 +1,5 @@
 """The grid is complete, in the order that spreads, and refuses to be endless."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

@@ -1,7 +1,5 @@
 """Search through single items: few of them per candidate are enough."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

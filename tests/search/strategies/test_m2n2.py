@@ -1,7 +1,5 @@
 """M2N2: the paper's formulas by hand, niches, crossover at a split point, and the contract."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Learned genomes within a search: when they are asked for, from where, and what the search makes of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from statistics import fmean
 

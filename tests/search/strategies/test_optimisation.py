@@ -1,7 +1,5 @@
 """The strategies find what they are made to find, and beat random search at equal budget."""
 
-from __future__ import annotations
-
 import pytest
 
 from kingyo.core.types import Genome

@@ -1,7 +1,5 @@
 """Fronts, crowding and knee, against their definitions and, where it is there, pymoo."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

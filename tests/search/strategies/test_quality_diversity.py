@@ -1,7 +1,5 @@
 """CycleQD: the contract, archives, children, and what it finds."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Samples of points as arrays have the documented distribution."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

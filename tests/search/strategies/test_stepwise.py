@@ -1,7 +1,5 @@
 """Stepwise selection finds the useful sources of simulated worlds at a small cost, and always ends."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence

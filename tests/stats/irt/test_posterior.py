@@ -1,7 +1,5 @@
 """The item-response Gaussian process against plain computations on small problems."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The Rasch model against simulated answers: recovery and shrinkage."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

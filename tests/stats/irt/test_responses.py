@@ -1,7 +1,5 @@
 """The matrix of a search: it grows, and unscored items are gaps."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from kingyo.stats.irt import Responses

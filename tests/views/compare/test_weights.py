@@ -1,7 +1,5 @@
 """Comparison sums match float64 definitions for any spans, and groups add up."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import fields
 from pathlib import Path

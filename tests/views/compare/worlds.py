@@ -1,7 +1,5 @@
 """Models of a few chosen numbers on disk, to be compared."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

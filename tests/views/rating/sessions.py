@@ -1,7 +1,5 @@
 """A rating session in a process of its own, and a client that speaks HTTP to it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

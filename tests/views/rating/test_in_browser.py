@@ -1,7 +1,5 @@
 """The page of a rating session in a real browser: keys, buttons, sizes, and a server that stops."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

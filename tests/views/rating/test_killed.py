@@ -1,7 +1,5 @@
 """A rating session that is killed loses no choice and goes on where it was."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -1,7 +1,5 @@
 """Which pairs people see."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path

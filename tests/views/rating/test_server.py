@@ -1,7 +1,5 @@
 """``kingyo rate`` in a process of its own: what its page may do, and what others may not."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Preference models: what they learn, how they are measured, and the grader that uses them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

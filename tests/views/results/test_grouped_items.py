@@ -1,7 +1,5 @@
 """A run whose items belong together: its numbers go by group, and say so."""
 
-from __future__ import annotations
-
 import json
 import runpy
 import sys

@@ -1,7 +1,5 @@
 """A path as text and as data."""
 
-from __future__ import annotations
-
 from kingyo.merging.recipe import Hop, Recipe
 from kingyo.views.results.genes import NamedPath, named_path
 

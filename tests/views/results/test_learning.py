@@ -1,7 +1,5 @@
 """What is said about learned weights: their cost, what they brought, and whether a trial has them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from kingyo.core.types import Evaluation, Genome, Item, ItemScore, Lesson, Outcome, Split, Trial

@@ -1,7 +1,5 @@
 """When two models count as giving the same answers."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How users name trials, and what they are called."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Libraries: the extra of kingyo that has each, the error for a missing one, and how to quieten one."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import warnings

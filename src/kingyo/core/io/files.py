@@ -1,7 +1,5 @@
 """Write files atomically: to a temporary file beside the target, then fsync and rename."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Mapping

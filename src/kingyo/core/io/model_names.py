@@ -1,7 +1,5 @@
 """Names of models: a file or folder, or a name on the Hub, which may name a component and a revision."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

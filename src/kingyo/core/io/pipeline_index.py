@@ -1,7 +1,5 @@
 """The index of a diffusers pipeline: its components and their classes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import cast
 

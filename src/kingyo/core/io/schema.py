@@ -1,7 +1,5 @@
 """Parse what users write into strict, typed data. Errors name the key and suggest the nearest one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Annotated, LiteralString, TypeGuard, TypeVar, cast, get_args, get_origin

@@ -1,7 +1,5 @@
 """Parse and format sizes, counts, lists, shares and times."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

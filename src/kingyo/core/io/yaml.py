@@ -1,7 +1,5 @@
 """Read YAML and JSON strictly: no duplicate keys, no aliases that expand without limit."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Hashable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Items, images and scores, and the axes and genomes of a search. Larger scores are better, everywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256

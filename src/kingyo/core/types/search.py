@@ -1,7 +1,5 @@
 """Trials, their outcomes, and the protocols of strategies."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The protocols of tasks and of set measures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 

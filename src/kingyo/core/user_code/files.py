@@ -4,8 +4,6 @@ The code is parsed, never run. Installed code (site-packages, virtual environmen
 not count as the user's, wherever it is.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import sys

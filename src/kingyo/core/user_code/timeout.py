@@ -4,8 +4,6 @@ On the main thread an alarm interrupts the call, even in a loop or a wait. On ot
 the caller stops waiting. Code that swallows the alarm needs its own process, as graders have.
 """
 
-from __future__ import annotations
-
 import ctypes
 import signal
 import time

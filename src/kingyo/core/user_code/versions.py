@@ -1,7 +1,5 @@
 """Versions of kingyo, of its libraries and plug-ins, and hashes of code: what scores depend on."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from functools import cache

@@ -5,8 +5,6 @@ gives nearly the same one, which is a warning. Of a multimodal model and a langu
 compared: a class of transformers may state what another leaves out, and configs keep keys that nothing reads.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ dense or sparse). Configs that cannot express the new sequence, since they state
 layer, the first three), are refused.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import warnings

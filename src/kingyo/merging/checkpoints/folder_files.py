@@ -1,7 +1,5 @@
 """Find the files of a checkpoint's folder, by the names that transformers and diffusers give them."""
 
-from __future__ import annotations
-
 import atexit
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence

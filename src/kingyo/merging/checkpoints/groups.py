@@ -7,8 +7,6 @@ A denoiser is a UNet or a diffusion transformer of diffusers.
   number the blocks of the original UNet: a block is one layer (resnet and attention) or one downsampler.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate

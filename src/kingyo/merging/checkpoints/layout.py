@@ -1,7 +1,5 @@
 """Infer where each tensor sits in a model, from tensor names and the config; which tensors are tied."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

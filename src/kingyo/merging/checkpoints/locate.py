@@ -1,7 +1,5 @@
 """Open the checkpoint that a reference names: a folder or a file, local or on the Hub, with its LoRA."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

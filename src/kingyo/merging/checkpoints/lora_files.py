@@ -4,8 +4,6 @@ peft writes a folder with a config. The others write one file, which may hold Lo
 pipeline; one is read at a time, under peft's names of parts.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

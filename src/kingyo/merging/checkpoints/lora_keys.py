@@ -5,8 +5,6 @@ original code, as single files do: diffusers renames modules and splits some, so
 ``qkv`` are ``to_q``, ``to_k`` and ``to_v``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -6,8 +6,6 @@ block and small lists (a projector of two layers) are not stacks. A block withou
 of a UNet, is a stack of one block. Kinds and parts follow from words of names, parts also from configs.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 Results of earlier recipes are computed as they are read; only the last ones are written.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

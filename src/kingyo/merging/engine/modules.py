@@ -8,8 +8,6 @@ and biases of the two projections with which a block writes to the stream. The f
 model also scales the epsilon of its norms, so both agree for small streams too.)
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Resolve the parameters of a recipe for each tensor; find mistakes in them, and filters without effect."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast

@@ -1,7 +1,5 @@
 """Check a merge and report every mistake; then write its outputs, each with its recipe and a card."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

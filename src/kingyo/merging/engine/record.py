@@ -3,8 +3,6 @@
 Tensors that differ only in the number of a layer are one line: a model of three hundred has about a dozen.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ their machine code needs no library but C's. They are bit-identical to torch.
 
 # pyright: basic, reportReturnType=false
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any

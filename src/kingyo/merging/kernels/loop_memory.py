@@ -7,8 +7,6 @@ memory, and its random numbers share a hash.
 
 # pyright: basic, reportReturnType=false
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

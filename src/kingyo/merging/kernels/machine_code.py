@@ -11,8 +11,6 @@ only by the same versions on the same processor.
 
 # pyright: basic
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import os

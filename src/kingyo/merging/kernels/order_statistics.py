@@ -4,8 +4,6 @@ They are exact, so they are bit-identical for any number of threads. Compiled lo
 the definitions in torch and numpy are beside them.
 """
 
-from __future__ import annotations
-
 import ctypes
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Descriptions of all methods from their declarations, as data and as docs/methods.md."""
 
-from __future__ import annotations
-
 import inspect
 from collections import Counter
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 The sum is plain (dare_linear, della_linear) or uses elected signs as in TIES (dare_ties, della).
 """
 
-from __future__ import annotations
-
 from kingyo.merging.kernels import BernoulliMask, Mask, RankedBernoulliMask, WeightedSum
 from kingyo.merging.kernels.order_statistics import row_length
 from kingyo.merging.methods import METHODS

@@ -1,7 +1,5 @@
 """Weighted means of models, sums of task vectors, and copies; and what methods on task vectors share."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -3,8 +3,6 @@
 TIES: algorithm 1 of Yadav et al. 2023. SCE: section 3.3 of Wan et al. 2024.
 """
 
-from __future__ import annotations
-
 import math
 
 from kingyo.merging.kernels import MagnitudeMask, Mask, Term, WeightedSum

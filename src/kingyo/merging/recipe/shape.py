@@ -1,7 +1,5 @@
 """Read dataclasses from what users write, with pydantic: all mistakes in one round."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache

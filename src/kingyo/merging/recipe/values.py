@@ -1,7 +1,5 @@
 """Values of a recipe's parameters: constants, gradients, filters on tensor names, and weights of blocks."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import re

@@ -3,8 +3,6 @@
 Vocabularies of equal size but with different ids would merge without an error into a useless model.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Tokens of the tokenizer that is extended keep their ids. Merges from other token
 it splits text as before, and then joins pieces that form a token of another tokenizer.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

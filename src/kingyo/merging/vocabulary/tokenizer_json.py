@@ -1,7 +1,5 @@
 """Read the tokenizer in a model's folder from its ``tokenizer.json``, without running code from there."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -5,8 +5,6 @@ do, and calls it. Plug-ins use the entry point group ``kingyo.model_kinds``; a u
 named as ``path/to/file.py:NAME``. Kinds import slow libraries, such as torch, in their methods.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path

@@ -3,8 +3,6 @@
 Every measure takes the places of the images that it is of, because intervals use halves of them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from functools import cached_property

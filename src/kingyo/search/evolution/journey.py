@@ -1,7 +1,5 @@
 """Run all parts of a run in order: baselines, searches, the winner of each, and test."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property

@@ -5,8 +5,6 @@ from all answers, replaces the mean item score of a task (``Objectives.by_set``)
 estimated from some items, so then all items are scored; the same holds for functions of answers.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Pick the winner of a search: score its finalists on validation, and combine fit and validation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice

@@ -1,7 +1,5 @@
 """Compute the values of trials from their item scores on one split, and compare trials by them."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence

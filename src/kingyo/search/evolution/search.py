@@ -4,8 +4,6 @@ The stored log of asks and tells is the whole state of a search: to resume, both
 strategy, which must ask for the stored trials.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 

@@ -1,7 +1,5 @@
 """The log of a search: ask trials, tell outcomes, repeat stored ones, and count the cost."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ Each value is computed once, stored, and shown beside the item scores. The diffe
 task's code, too, so they are computed at the end of a run and stored as its verdict.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress

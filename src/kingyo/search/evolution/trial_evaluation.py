@@ -3,8 +3,6 @@
 New scores are committed at once. Stored scores are never computed again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Convert between recipes and rows of trials."""
 
-from __future__ import annotations
-
 import json
 
 from kingyo.core.types import Trial

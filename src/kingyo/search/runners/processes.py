@@ -8,8 +8,6 @@ Workers share nothing, so one that is killed never blocks another. ``pebble.Proc
 workers share a lock, which a killed one may hold, and one that dies while it starts is replaced without end.
 """
 
-from __future__ import annotations
-
 import atexit
 import multiprocessing
 import os

@@ -3,8 +3,6 @@
 ray is an extra without complete types. It is imported when a runner is created.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

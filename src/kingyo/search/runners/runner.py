@@ -1,7 +1,5 @@
 """The protocol of runners, their jobs and progress, and the runner without workers."""
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager

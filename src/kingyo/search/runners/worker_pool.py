@@ -1,7 +1,5 @@
 """A runner on several workers. A thread for each worker hands it jobs and replaces it when it ends."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable
 from queue import SimpleQueue

@@ -8,8 +8,6 @@ Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:240
 the path if I > 0, as with ``threshold``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -3,8 +3,6 @@
 Recipes are readable by mergekit if it has the method; values per group become ``filter`` entries.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

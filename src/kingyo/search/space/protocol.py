@@ -1,7 +1,5 @@
 """The interface of search spaces, genomes for checks, and the space around that of a search."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -4,8 +4,6 @@ It combines one ``ParameterSpace`` per method. Genes that the chosen method or s
 inactive: genomes that differ only in these decode to the same recipe, which is scored once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Values and ranges of parameters, for all sources and for single ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """What strategies share: a log of trials, a base class, types of settings with bounds, and checks."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

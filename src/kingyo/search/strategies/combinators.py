@@ -1,7 +1,5 @@
 """Strategies that run another one: given points first, and coarse-to-fine search."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ Computed float genes are rounded to a millionth of their range, so that a search
 arithmetic differs in the last bits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from random import Random

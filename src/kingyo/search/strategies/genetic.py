@@ -1,7 +1,5 @@
 """Genetic algorithm (Holland 1975; Goldberg 1989) and NSGA-II, its form for several objectives."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

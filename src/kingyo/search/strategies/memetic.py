@@ -10,8 +10,6 @@ per family, and a learned point has strength 1 in its own lesson; all trials are
 (Moscato 1989, On Evolution, Search, Optimization, Genetic Algorithms and Martial Arts, Caltech C3P 826.)
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

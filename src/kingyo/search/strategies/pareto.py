@@ -10,8 +10,6 @@ worse in every objective and better in at least one, so equal points share a fro
     1
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

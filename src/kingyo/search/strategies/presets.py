@@ -3,8 +3,6 @@
 A run's configuration overrides their values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 

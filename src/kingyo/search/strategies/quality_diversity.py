@@ -9,8 +9,6 @@ of cells: Mouret and Clune 2015, Illuminating Search Spaces by Mapping Elites, a
 archive depends on the set of offered trials, not on their order, so outcomes are added at the next ask.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ Forward selection with backward elimination: Efroymson 1960, Multiple regression
 Minoux 1978; rounds: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Generator, Iterator, Mapping, Sequence

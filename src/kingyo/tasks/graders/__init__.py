@@ -4,8 +4,6 @@ Beside: ``grader`` (what a grader is), ``process`` (where users' graders run), a
 ``texts`` (exact, contains, regex, choice, rouge-l), ``numbers``, ``language`` and ``images``.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 This is the only place where a user's grader is entered: here its errors and its scores are checked.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

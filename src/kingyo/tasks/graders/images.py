@@ -1,7 +1,5 @@
 """Graders of images: classifier, clip, style and preference."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

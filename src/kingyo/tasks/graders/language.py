@@ -4,8 +4,6 @@
 other scripts: x, cm. lingua loads only the language and the common rivals in its script, of 25 to 30 MB each.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

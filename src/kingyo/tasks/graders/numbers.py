@@ -9,8 +9,6 @@ and what is not a plain number becomes ``_UNCLEAR``. Then the last match of ``_N
 take time proportional to the length of the text; numbers that are too large are unclear.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

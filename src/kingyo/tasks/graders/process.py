@@ -4,8 +4,6 @@ One process serves all such graders. It starts with the first call, and again af
 many answers; the process sends each result at once, so that a timeout names the answer that caused it.
 """
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

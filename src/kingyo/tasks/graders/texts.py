@@ -3,8 +3,6 @@
 ROUGE-L: Lin 2004, "ROUGE: A package for automatic evaluation of summaries" (ACL W04-1013).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

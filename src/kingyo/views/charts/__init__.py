@@ -5,8 +5,6 @@ PNG of it, ``page`` a place in an HTML file whose script draws it. Colours are C
 ``var(--accent)``, so a page follows the reader's light or dark theme by itself.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

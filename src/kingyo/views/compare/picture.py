@@ -1,7 +1,5 @@
 """Charts of a comparison, as a PNG file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The models of a run whose images people compare, and the next pair to show: balanced and informative."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

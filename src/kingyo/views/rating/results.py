@@ -1,7 +1,5 @@
 """Summarise choices: each model's share of wins, its strength, and its chance against the best parent."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

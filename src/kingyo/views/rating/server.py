@@ -5,8 +5,6 @@ cannot read images or choose. The Host header is checked (DNS rebinding), and wr
 own origin. No part of an address is used as a path.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import json
 import os

@@ -5,8 +5,6 @@ family has the genes of one quantity at all places of a model, such as the weigh
 are many, or were learned, a gene of the report is the mean of a family.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The scores and set measures of one model of a run on each split."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, cast

@@ -1,7 +1,5 @@
 """What is known of a run as data for JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, cast

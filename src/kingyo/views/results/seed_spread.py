@@ -1,7 +1,5 @@
 """Summarize runs that differ only in their seeds: the variance of results due to the search."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The summary of a run, and its JSON: the stable interface of ``kingyo show --json``."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """One trial of a run with its scores, and the answers that it gave."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@
 ``baselines:uniform``) a baseline.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What training brought a run: tuning of its bred model, and weights that were learned during its search."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal

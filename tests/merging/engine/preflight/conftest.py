@@ -1,7 +1,5 @@
 """A base and two fine-tuned models of it, and recipes of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

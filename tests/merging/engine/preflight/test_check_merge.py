@@ -1,7 +1,5 @@
 """Checks of a merge without reading weights: findings, targets, origins, and its record in few lines."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
