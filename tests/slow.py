@@ -1,8 +1,11 @@
-"""Cases of a test that only `make test-all` tries."""
+"""Cases that only `make test-all` tries."""
 
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+THOROUGH = settings.get_current_profile_name() == "thorough"
 
 
 def slow(*cases: object) -> list[Any]:

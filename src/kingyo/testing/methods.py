@@ -40,6 +40,7 @@ class MergeMethodContract:
     method: MergeMethod
     keeps_equal: bool = True  # sources that equal the base (or one another, without a base) give that tensor
     scales: bool = True  # scaling sources and base by 4 scales the result by 4
+    compiled_dtypes: tuple[torch.dtype, ...] = DTYPES  # that its loops are compiled for
 
     @property
     def n_sources(self) -> int:
@@ -180,7 +181,7 @@ class MergeMethodContract:
         if not describes(self.method) or not has_compiler():
             return
         values, context = self.values(self.n_sources), TensorContext(0, "contract.weight")
-        for dtype in DTYPES:
+        for dtype in self.compiled_dtypes:
             for sources, base in self.worlds((300, 257), dtype) + self.worlds((7,), dtype):
                 raw = [*map(_raw, sources)], None if base is None else _raw(base)
                 merged = torch.empty_like(sources[0], dtype=torch.float32)

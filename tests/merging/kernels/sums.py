@@ -15,10 +15,11 @@ from kingyo.merging.kernels import (
     Threshold,
     WeightedSum,
 )
+from tests.slow import THOROUGH
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 lengths = st.sampled_from([1, 2, 15, 16, 17, 31, 33, 100, 1000, 32768, 32769, 70_000, 600_000])
-few = settings(max_examples=25, deadline=None, derandomize=settings.get_current_profile_name() != "thorough")
+few = settings(max_examples=25, deadline=None, derandomize=not THOROUGH)
 """Other examples only with ``make test-all``: the loops of the same sums are in numba's cache."""
 
 

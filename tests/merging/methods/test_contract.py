@@ -12,6 +12,7 @@ from kingyo.merging.kernels.writing import write
 from kingyo.merging.methods import METHODS, reproduces
 from kingyo.merging.methods.catalogue import describe, ordered, page
 from kingyo.testing.methods import MergeMethodContract
+from tests.slow import THOROUGH
 
 Result = torch.Tensor | Lazy
 ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
@@ -28,6 +29,7 @@ def contract(name: str) -> type[MergeMethodContract]:
         "method": METHODS.get(name),
         "scales": name not in ABSOLUTE,
         "keeps_equal": name != "passthrough",  # its typical scale is not 1
+        **({} if THOROUGH else {"compiled_dtypes": (torch.bfloat16,)}),
     }
     return type(f"Test{name.title().replace('_', '')}", (MergeMethodContract,), fields)
 
