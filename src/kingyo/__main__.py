@@ -51,7 +51,7 @@ def _run() -> None:
                 os.dup2(2, 1)  # output at exit must not follow the JSON document
 
 
-def _repeat_interrupt(dropped: sys.UnraisableHookArgs) -> None:
+def _repeat_interrupt(dropped: "sys.UnraisableHookArgs") -> None:
     """Repeat an interrupt that arrived in a finaliser or callback, where Python drops exceptions."""
     if not issubclass(dropped.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(dropped)
