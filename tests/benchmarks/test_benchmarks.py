@@ -67,7 +67,7 @@ def test_paths(tmp_path: Path) -> None:
     assert len(curves) == 4
     assert all(isinstance(each, list) and len(each) == 3 for each in curves)
     tested = [each["test"] for each in records if each["part"] == "defaults"]
-    assert len(tested) == 17
+    assert len(tested) == 16
     assert len(set(map(str, tested))) > 1, "changes change something"
     hops = [each["hops"] for each in records if each["part"] == "defaults"]
     assert all(isinstance(each, int) and 1 <= each <= 10 for each in hops)

@@ -75,7 +75,7 @@ def test_folded_scales_match_the_live_path(kind: str, tmp_path: Path) -> None:
     live = follow(layers, spec)
     model = written(spec, tmp_path)
     assert model.config.num_hidden_layers == len(SCALED)
-    assert far(live, logits(model)) < 1e-5
+    assert far(live, logits(model)) < 1e-4
     assert far(live, follow(layers, recipe(tmp_path, STEPS, "b"))) > 1e-3
 
 
@@ -91,7 +91,7 @@ def test_small_streams_are_read_equally(kind: str, tmp_path: Path) -> None:
     layers = layers_of(tmp_path)
     before = follow(layers, recipe(tmp_path, ALL_OF_A))
     spec = recipe(tmp_path, (("a", 0, 0.001), ("b", 1, 1.1), ("b", 1, 1.0), ("a", 0, 0.9)))
-    assert far(follow(layers, spec), logits(written(spec, tmp_path))) < 1e-5
+    assert far(follow(layers, spec), logits(written(spec, tmp_path))) < 1e-4
     assert torch.equal(before, follow(layers, recipe(tmp_path, ALL_OF_A))), "norms are as they were"
 
 
@@ -206,10 +206,10 @@ def test_per_layer_settings_survive_live_and_on_disk(what: str, tmp_path: Path) 
     spec = recipe(save_pair(*RIGHT[what], tmp_path), STEPS)
     live = layers_of(tmp_path).follow(spec.path, str(spec.base_model))
     expected = logits(live)
-    assert far(expected, cached_logits(live)) < 1e-5
+    assert far(expected, cached_logits(live)) < 1e-4
     planned = plan(spec, open_sources(spec))
     assert not [each for each in planned.warnings if "layer" in each.partition(" ")[0]], "each keeps its own"
-    assert far(expected, logits(load(to_folder(planned, tmp_path / "out")))) < 1e-5
+    assert far(expected, logits(load(to_folder(planned, tmp_path / "out")))) < 1e-4
 
 
 @pytest.mark.parametrize("frame", ["a", "b"])
@@ -218,7 +218,7 @@ def test_models_with_a_different_depth(frame: str, tmp_path: Path) -> None:
     steps = (("a", 0, 1.0), ("b", 5, 0.8), ("b", 4, 1.0), ("a", 3, 0.8), ("b", 5, 1.0))
     spec = recipe(tmp_path, steps, frame)
     assert plan(spec, open_sources(spec)).warnings == ()
-    assert far(follow(layers_of(tmp_path), spec), logits(written(spec, tmp_path))) < 1e-5
+    assert far(follow(layers_of(tmp_path), spec), logits(written(spec, tmp_path))) < 1e-4
 
 
 def test_layers_with_an_index_may_keep_their_place(tmp_path: Path) -> None:
