@@ -11,12 +11,21 @@ import dataclasses
 import importlib
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from kingyo.merging.methods.catalogue import page
+from kingyo.merging.methods import METHODS
+from kingyo.merging.methods.catalogue import (
+    family_paragraphs,
+    inputs,
+    ordered,
+    own_paragraphs,
+    values,
+)
+from kingyo.merging.methods.contract import MergeMethod, Parameter, reproduces
 from kingyo.search.strategies.presets import PRESETS
 
 DOCS = Path(__file__).parent
@@ -24,6 +33,23 @@ TABLE = re.compile(r"(<!-- keys: (\S+?):(\w+)((?: \w+)*) -->\n\n)(?:- .*\n)*\n?"
 PRESET_TABLE = re.compile(r"(<!-- presets -->\n\n)(?:\|.*\n)*\n?")
 ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 DEFAULT = re.compile(r" ?Default: (.+)\.$")
+METHODS_BEGIN = """\
+# Merge methods
+
+<!-- Generated from the methods' declarations by `python docs/tables.py`. -->
+
+θ₀ is the base, θᵢ a source, and δᵢ = θᵢ - θ₀ its task vector. The formulas apply to each tensor. All
+methods compute in float32 or wider and round once at the end; mergekit computes mostly in the models' dtype.
+Results are bit-identical on every machine and with any number of threads, except where a method states
+otherwise.
+
+A "per source" parameter may be set for one source or for all. Every value may be a gradient or have filters.
+"Searched" is the default range of a search. "Differs" is about mergekit 0.1.5; differences that concern all
+methods are [with the recipes](recipes.md#where-mergekit-015-differs)."""
+WHERE = {
+    "on one machine": "machine",
+    "with the same number of threads": "machine with the same number of threads",
+}
 
 
 def with_tables(text: str) -> str:
@@ -82,7 +108,68 @@ def _text(default: object) -> str:
     return f"`{default:g}`" if isinstance(default, int | float) else "**required**"
 
 
+def methods_page() -> str:
+    return "\n".join([*_overview(), *_shared(), *(line for name in ordered() for line in _section(name))])
+
+
+def _overview() -> Iterator[str]:
+    yield from (METHODS_BEGIN, "", "| method | merges | when to choose it |", "|---|---|---|")
+    for name in ordered():
+        method = METHODS.get(name)
+        yield f"| [`{name}`](#{name}) | {inputs(method).replace(' or more', '+')} | {method.when} |"
+    yield ""
+
+
+def _shared() -> Iterator[str]:
+    """Describe the parameters that several methods have; defaults and ranges are in the sections."""
+    yield from ("## Shared parameters", "", "| parameter | value | what it does |", "|---|---|---|")
+    for each in _shared_parameters():
+        yield f"| `{each.name}` | {_valid(each)} | {each.doc} |"
+    yield ""
+
+
+def _shared_parameters() -> list[Parameter]:
+    """Return those with one description in several methods; of one name those with the commonest."""
+    params = [each for name in METHODS.names() for each in METHODS.get(name).params]
+    counts = Counter(each.doc for each in params)
+    by_doc = {each.doc: each for each in params}
+    commonest = {by_doc[doc].name: doc for doc, n in reversed(counts.most_common()) if n > 1}
+    return [each for doc, each in by_doc.items() if commonest.get(each.name) == doc]
+
+
+def _valid(each: Parameter) -> str:
+    return f"{each.valid}; per source" if each.per_source else each.valid
+
+
+def _section(name: str) -> Iterator[str]:
+    method = METHODS.get(name)
+    earlier = [METHODS.get(each) for each in ordered()[: ordered().index(name)]]
+    twin = next((each.name for each in earlier if family_paragraphs(each) == family_paragraphs(method)), None)
+    yield from (f"## {name}", "", method.doc, "")
+    own = own_paragraphs(method)
+    alike = f"{'Otherwise as' if own else 'As'} [{twin}](#{twin})."
+    yield from (f"{each}\n" for each in ([*own, alike] if twin else [*family_paragraphs(method), *own]))
+    facts = ["Uses random numbers."] if method.stochastic else []
+    if reproduces(method) in WHERE:
+        facts.append(f"Bit-identical only on the same {WHERE[reproduces(method)]}.")
+    facts.append(f"Source: {method.source}.")
+    yield from (" ".join(facts), "")
+    shared = [each.doc for each in _shared_parameters()]
+    common = [f"`{each.name}` ({values(each)})" for each in method.params if each.doc in shared]
+    yield from (f"[Shared](#shared-parameters): {', '.join(common)}.", "") if common else ()
+    special = [each for each in method.params if each.doc not in shared]
+    yield from (f"- `{each.name}`: {_valid(each)} ({values(each)}). {each.doc}" for each in special)
+    yield from [""] if special else ()
+    if differs := _differs(method):
+        same = next((each.name for each in earlier if _differs(each) == differs), None)
+        yield from (f"Differs: {f'as [{same}](#{same}).' if same else ' '.join(differs)}", "")
+
+
+def _differs(method: MergeMethod) -> tuple[str, ...]:
+    return getattr(method, "differs", ())
+
+
 if __name__ == "__main__":
-    (DOCS / "methods.md").write_text(page(), encoding="utf-8")
+    (DOCS / "methods.md").write_text(methods_page(), encoding="utf-8")
     for path in DOCS.glob("*.md"):
         path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")

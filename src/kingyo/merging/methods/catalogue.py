@@ -1,8 +1,6 @@
-"""Descriptions of all methods from their declarations, as data and as docs/methods.md."""
+"""Descriptions of all methods from their declarations."""
 
 import inspect
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
 
 from kingyo.errors import KingyoError
@@ -15,26 +13,7 @@ _ORDER = (
     *("breadcrumbs", "breadcrumbs_ties", "sce", "consensus", "ram", "ramplus_tl"),
     *("nearswap", "arcee_fusion", "tsv", "iso_c", "iso_cts", "singular_bands"),
 )
-"""The order of the page, by families; methods that are not listed come last."""
-
-_INTRODUCTION = """\
-# Merge methods
-
-<!-- Generated from the methods' declarations by `python docs/tables.py`. -->
-
-θ₀ is the base, θᵢ a source, and δᵢ = θᵢ - θ₀ its task vector. The formulas apply to each tensor. All
-methods compute in float32 or wider and round once at the end; mergekit computes mostly in the models' dtype.
-Results are bit-identical on every machine and with any number of threads, except where a method states
-otherwise.
-
-A "per source" parameter may be set for one source or for all. Every value may be a gradient or have filters.
-"Searched" is the default range of a search. "Differs" is about mergekit 0.1.5; differences that concern all
-methods are [with the recipes](recipes.md#where-mergekit-015-differs)."""
-
-_WHERE = {
-    "on one machine": "machine",
-    "with the same number of threads": "machine with the same number of threads",
-}
+"""The order of lists, by families; methods that are not listed come last."""
 
 
 def with_command(error: KingyoError, method: MergeMethod) -> KingyoError:
@@ -57,10 +36,10 @@ def describe(name: str) -> dict[str, object]:
     return {
         "name": name,
         "doc": method.doc,
-        "how": "\n\n".join([*_paragraphs(method), *_own_paragraphs(method)]),
+        "how": "\n\n".join([*family_paragraphs(method), *own_paragraphs(method)]),
         "when": text(method, "when") or None,
         "source": text(method, "source") or None,
-        "differs": list(_differs(method)),
+        "differs": list(getattr(method, "differs", ())),
         "needs_base": method.needs_base,
         "takes_base": takes_base(method),
         "min_sources": method.min_sources,
@@ -96,73 +75,12 @@ def text(method: MergeMethod, field: str) -> str:
     return str(getattr(method, field, ""))
 
 
-def page() -> str:
-    """Return the text of docs/methods.md."""
-    return "\n".join([*_overview(), *_shared(), *(line for name in ordered() for line in _section(name))])
-
-
-def _overview() -> Iterator[str]:
-    yield from (_INTRODUCTION, "", "| method | merges | when to choose it |", "|---|---|---|")
-    for name in ordered():
-        method = METHODS.get(name)
-        yield f"| [`{name}`](#{name}) | {inputs(method).replace(' or more', '+')} | {text(method, 'when')} |"
-    yield ""
-
-
-def _shared() -> Iterator[str]:
-    """Describe the parameters that several methods have; defaults and ranges are in the sections."""
-    yield from ("## Shared parameters", "", "| parameter | value | what it does |", "|---|---|---|")
-    for each in _shared_parameters():
-        yield f"| `{each.name}` | {_valid(each)} | {each.doc} |"
-    yield ""
-
-
-def _shared_parameters() -> list[Parameter]:
-    """Return those with one description in several methods; of one name those with the commonest."""
-    params = [each for name in METHODS.names() for each in METHODS.get(name).params]
-    counts = Counter(each.doc for each in params)
-    by_doc = {each.doc: each for each in params}
-    commonest = {by_doc[doc].name: doc for doc, n in reversed(counts.most_common()) if n > 1}
-    return [each for doc, each in by_doc.items() if commonest.get(each.name) == doc]
-
-
-def _valid(each: Parameter) -> str:
-    return f"{each.valid}; per source" if each.per_source else each.valid
-
-
-def _section(name: str) -> Iterator[str]:
-    method = METHODS.get(name)
-    earlier = [METHODS.get(each) for each in ordered()[: ordered().index(name)]]
-    twin = next((each.name for each in earlier if _paragraphs(each) == _paragraphs(method)), None)
-    yield from (f"## {name}", "", method.doc, "")
-    own = _own_paragraphs(method)
-    alike = f"{'Otherwise as' if own else 'As'} [{twin}](#{twin})."
-    yield from (f"{each}\n" for each in ([*own, alike] if twin else [*_paragraphs(method), *own]))
-    facts = ["Uses random numbers."] if method.stochastic else []
-    if reproduces(method) in _WHERE:
-        facts.append(f"Bit-identical only on the same {_WHERE[reproduces(method)]}.")
-    facts.append(f"Source: {text(method, 'source')}.")
-    yield from (" ".join(facts), "")
-    shared = [each.doc for each in _shared_parameters()]
-    common = [f"`{each.name}` ({values(each)})" for each in method.params if each.doc in shared]
-    yield from (f"[Shared](#shared-parameters): {', '.join(common)}.", "") if common else ()
-    special = [each for each in method.params if each.doc not in shared]
-    yield from (f"- `{each.name}`: {_valid(each)} ({values(each)}). {each.doc}" for each in special)
-    yield from [""] if special else ()
-    if _differs(method):
-        same = next((each.name for each in earlier if _differs(each) == _differs(method)), None)
-        yield from (f"Differs: {f'as [{same}](#{same}).' if same else ' '.join(_differs(method))}", "")
-
-
-def _differs(method: MergeMethod) -> tuple[str, ...]:
-    return getattr(method, "differs", ())
-
-
-def _paragraphs(method: MergeMethod) -> list[str]:
+def family_paragraphs(method: MergeMethod) -> list[str]:
+    """Return what the methods of a class have in common, by paragraphs."""
     return _unwrapped(inspect.getdoc(type(method)) or "")
 
 
-def _own_paragraphs(method: MergeMethod) -> list[str]:
+def own_paragraphs(method: MergeMethod) -> list[str]:
     return _unwrapped(text(method, "how"))
 
 
