@@ -56,8 +56,9 @@ def _plugins_on(path: tuple[str, ...], group: str) -> tuple[EntryPoint, ...]:  #
 
 @cache
 def hash_of_code(rooms: tuple[str, ...], package: Path = PACKAGE) -> str:
-    """Return a hash of the Python files in folders of a package, and of their names."""
-    files = [path for room in rooms for path in sorted((package / room).rglob("*.py")) or [package / room]]
+    """Return a hash of the code and the data in folders of a package, and of the files' names."""
+    files = [path for room in rooms for path in sorted((package / room).rglob("*.*")) or [package / room]]
+    files = [path for path in files if path.suffix in (".py", ".jinja", ".yaml")]
     names = (str(path.relative_to(package)) for path in files)
     return hash_of("\n".join(f"{name} {digest(path)}" for name, path in zip(names, files, strict=True)))
 

@@ -17,65 +17,10 @@ from kingyo.errors import KingyoError, suggest
 AUTO: Final = "auto"
 TEMPLATE_FILE: Final = "chat_template.jinja"
 
-_CHATML = """\
-{%- for turn in messages -%}
-{{ '<|im_start|>' + turn['role'] + '\\n' + turn['content'] + '<|im_end|>\\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
-"""
-
-_LLAMA3 = """\
-{{- bos_token -}}
-{%- for turn in messages -%}
-{{ '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\\n\\n' + turn['content'] | trim + '<|eot_id|>' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif -%}
-"""
-
-_MISTRAL = """\
-{{- bos_token -}}
-{%- set kept = namespace(system='') -%}
-{%- for turn in messages -%}
-{%- if turn['role'] == 'system' -%}
-{%- set kept.system = turn['content'] + '\\n\\n' -%}
-{%- elif turn['role'] == 'user' -%}
-{{ '[INST] ' + kept.system + turn['content'] + ' [/INST]' }}
-{%- set kept.system = '' -%}
-{%- else -%}
-{{ ' ' + turn['content'] | trim + eos_token }}
-{%- endif -%}
-{%- endfor -%}
-"""
-
-_ALPACA = """\
-{%- for turn in messages -%}
-{%- if turn['role'] == 'system' -%}
-{{ turn['content'] + '\\n\\n' }}
-{%- elif turn['role'] == 'user' -%}
-{{ '### Instruction:\\n' + turn['content'] | trim + '\\n\\n### Response:\\n' }}
-{%- else -%}
-{{ turn['content'] | trim + eos_token + '\\n\\n' }}
-{%- endif -%}
-{%- endfor -%}
-"""
-
-_EXAONE = """\
-{%- if messages and messages[0]['role'] != 'system' -%}{{ '[|system|][|endofturn|]\\n' }}{%- endif -%}
-{%- for turn in messages -%}
-{{ '[|' + turn['role'] + '|]' + turn['content'] }}
-{{- '\\n' if turn['role'] == 'user' else '[|endofturn|]\\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{ '[|assistant|]' }}{%- endif -%}
-"""
-
-KNOWN: Mapping[str, str] = {
-    "alpaca": _ALPACA,
-    "chatml": _CHATML,
-    "exaone": _EXAONE,
-    "llama3": _LLAMA3,
-    "mistral": _MISTRAL,
+KNOWN: Mapping[str, Path] = {
+    file.stem: file for file in sorted((Path(__file__).parent / "templates").glob("*.jinja"))
 }
-"""Templates that a recipe can name."""
+"""Chat templates that a recipe can name, and their files."""
 
 _MARKER = re.compile(r"<\|[^|<>]+\|>|\[\|[^|\[\]]+\|\]|<(?:start|end)_of_turn>|\[/?INST\]")
 _GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
@@ -102,7 +47,7 @@ def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None
         counts = Counter(each.strip() for each in templates if each and each.strip())
         return counts.most_common(1)[0][0] if counts else None
     if chosen in KNOWN:
-        return KNOWN[chosen]
+        return KNOWN[chosen].read_text(encoding="utf-8")
     if "{{" in chosen or "{%" in chosen:
         return chosen
     remedy = suggest(chosen, (AUTO, *KNOWN))
