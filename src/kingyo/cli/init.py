@@ -44,49 +44,6 @@ COMMENTS = {
     "steps": "denoising steps",
     "stop": "an answer ends before this text, or when the model ends it",
 }
-FILE = Template("""\
-# Settings of a run: start it with `kingyo evolve`; docs/run-yaml.md has all keys. Paths are relative to this
-# file.
-name: $name
-seed: 0
-
-# The common base model, and the models to merge.
-$base
-sources:
-$sources
-# The search sees only the fit split; validation helps to pick the winner; test is read once at the end.
-task:
-  name: $name
-$task\
-  splits: $splits
-
-# What is searched: parameters (how weights are merged), dataflow (the path of layers), or hybrid (first
-# parameters, then dataflow). For dataflow, delete everything in merge except dtype.
-# space: parameters
-
-# How candidates are merged (`kingyo list methods`). A range is searched; a number is fixed.
-# groups: one | kind | block | block+kind | tensor | layers:N. Each parameter has one value per group.
-# Default: each tensor where weights are learned by gradient, else all tensors together.
-merge:
-$frame\
-  method: $method
-  $groups
-  parameters:
-    weight: {from: 0.0, to: $most}
-  # The dtype of candidates and of the exported model.
-  dtype: float32
-
-# The default search scores each candidate on some items, and learns weights by gradient where models, method
-# and task allow it (`learn: false` never does). Others: `kingyo list strategies`, `kingyo list presets`.
-# search: {strategy: cma-es, screen: {items: 32}}
-
-# The search ends at the first limit that is reached: candidates, item_evaluations or minutes.
-budget:
-  candidates: $candidates
-
-# Searches of the same cost to compare the winner with. `kingyo control RUN random` adds one afterwards.
-controls: {random: false, grid: false}
-""")
 
 
 def init(
@@ -154,15 +111,14 @@ def init(
     keys["data"] = _relative(task, folder)
     comments = {key: f"    # {text}" for key, text in COMMENTS.items()}
     frame = run.models.frame
-    text = FILE.substitute(
+    template = Template(Path(__file__).with_name("template.yaml").read_text(encoding="utf-8"))
+    text = template.substitute(
         name=_safe(out.stem),
         base=f"base: {_flow(base)}" if base else "# base: path/to/base   (most methods need it)",
-        sources="".join(f"  {key}: {_flow(each)}\n" for key, each in sources.items()),
-        task="".join(f"  {key}: {_flow(each)}{comments.get(key, '')}\n" for key, each in keys.items()),
+        sources="\n".join(f"  {key}: {_flow(each)}" for key, each in sources.items()),
+        task="".join(f"\n  {key}: {_flow(each)}{comments.get(key, '')}" for key, each in keys.items()),
         splits=_splits(Path(task)),
-        frame=""
-        if frame is None
-        else f"  frame: {_flow(frame)}    # gives image encoder, embeddings and head\n",
+        frame=f"\n  frame: {_flow(frame)}    # gives image encoder, embeddings and head" if frame else "",
         method="task_arithmetic" if base else "linear",
         groups="# groups: one" if groups is None else f"groups: {_flow(groups)}",
         most="1.5" if base else "1.0",
