@@ -8,8 +8,13 @@ original code, as single files do: diffusers renames modules and splits some, so
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from kingyo.core.io.pipeline_index import denoiser_of
+from kingyo.core.io.yaml import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.checkpoint import Checkpoint
 from kingyo.merging.checkpoints.header import TensorInfo
@@ -148,107 +153,23 @@ def find_tensor(model: Checkpoint, name: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _OriginalNames:
-    """A transformer's original modules, and the modules of diffusers that are their rows, in this order."""
+    """Names of a transformer of diffusers in its original code; original_names.yaml explains the fields."""
 
-    # list of blocks in diffusers -> the original list, and the modules of a block
     blocks: Mapping[str, tuple[str, Mapping[str, str]]]
-    alone: Mapping[str, str]  # all other modules
-    # modules whose halves, shift and scale, are exchanged in the original code
-    swapped: str = "norm_out.linear"
-    swapped_at_end: str = ""  # the same, in the last block of a list
+    alone: Mapping[str, str]
+    swapped: str
+    swapped_at_end: str = ""
 
 
-_TRANSFORMERS = {
-    "FluxTransformer2DModel": _OriginalNames(
-        blocks={
-            "transformer_blocks": (
-                "double_blocks",
-                {
-                    "img_mod.lin": "norm1.linear",
-                    "txt_mod.lin": "norm1_context.linear",
-                    "img_attn.qkv": "attn.to_q attn.to_k attn.to_v",
-                    "img_attn.norm.query_norm": "attn.norm_q",
-                    "img_attn.norm.key_norm": "attn.norm_k",
-                    "txt_attn.qkv": "attn.add_q_proj attn.add_k_proj attn.add_v_proj",
-                    "txt_attn.norm.query_norm": "attn.norm_added_q",
-                    "txt_attn.norm.key_norm": "attn.norm_added_k",
-                    "img_attn.proj": "attn.to_out.0",
-                    "txt_attn.proj": "attn.to_add_out",
-                    "img_mlp.0": "ff.net.0.proj",
-                    "img_mlp.2": "ff.net.2",
-                    "txt_mlp.0": "ff_context.net.0.proj",
-                    "txt_mlp.2": "ff_context.net.2",
-                },
-            ),
-            "single_transformer_blocks": (
-                "single_blocks",
-                {
-                    "modulation.lin": "norm.linear",
-                    "linear1": "attn.to_q attn.to_k attn.to_v proj_mlp",
-                    "norm.query_norm": "attn.norm_q",
-                    "norm.key_norm": "attn.norm_k",
-                    "linear2": "proj_out",
-                },
-            ),
-        },
-        alone={
-            "time_in.in_layer": "time_text_embed.timestep_embedder.linear_1",
-            "time_in.out_layer": "time_text_embed.timestep_embedder.linear_2",
-            "vector_in.in_layer": "time_text_embed.text_embedder.linear_1",
-            "vector_in.out_layer": "time_text_embed.text_embedder.linear_2",
-            "guidance_in.in_layer": "time_text_embed.guidance_embedder.linear_1",
-            "guidance_in.out_layer": "time_text_embed.guidance_embedder.linear_2",
-            "txt_in": "context_embedder",
-            "img_in": "x_embedder",
-            "final_layer.linear": "proj_out",
-            "final_layer.adaLN_modulation.1": "norm_out.linear",
-        },
-    ),
-    "SD3Transformer2DModel": _OriginalNames(
-        blocks={
-            "transformer_blocks": (
-                "joint_blocks",
-                {
-                    "x_block.adaLN_modulation.1": "norm1.linear",
-                    "context_block.adaLN_modulation.1": "norm1_context.linear",
-                    "x_block.attn.qkv": "attn.to_q attn.to_k attn.to_v",
-                    "x_block.attn.ln_q": "attn.norm_q",
-                    "x_block.attn.ln_k": "attn.norm_k",
-                    "x_block.attn.proj": "attn.to_out.0",
-                    "context_block.attn.qkv": "attn.add_q_proj attn.add_k_proj attn.add_v_proj",
-                    "context_block.attn.ln_q": "attn.norm_added_q",
-                    "context_block.attn.ln_k": "attn.norm_added_k",
-                    "context_block.attn.proj": "attn.to_add_out",
-                    "x_block.attn2.qkv": "attn2.to_q attn2.to_k attn2.to_v",
-                    "x_block.attn2.ln_q": "attn2.norm_q",
-                    "x_block.attn2.ln_k": "attn2.norm_k",
-                    "x_block.attn2.proj": "attn2.to_out.0",
-                    "x_block.mlp.fc1": "ff.net.0.proj",
-                    "x_block.mlp.fc2": "ff.net.2",
-                    "context_block.mlp.fc1": "ff_context.net.0.proj",
-                    "context_block.mlp.fc2": "ff_context.net.2",
-                },
-            ),
-        },
-        alone={
-            "x_embedder.proj": "pos_embed.proj",
-            "t_embedder.mlp.0": "time_text_embed.timestep_embedder.linear_1",
-            "t_embedder.mlp.2": "time_text_embed.timestep_embedder.linear_2",
-            "y_embedder.mlp.0": "time_text_embed.text_embedder.linear_1",
-            "y_embedder.mlp.2": "time_text_embed.text_embedder.linear_2",
-            "context_embedder": "context_embedder",
-            "final_layer.linear": "proj_out",
-            "final_layer.adaLN_modulation.1": "norm_out.linear",
-        },
-        swapped_at_end="norm1_context.linear",
-    ),
-}
-"""Class in diffusers -> its names."""
+@cache
+def _original_names() -> Mapping[str, _OriginalNames]:
+    written = read_yaml(Path(__file__).with_name("original_names.yaml"))
+    return TypeAdapter(dict[str, _OriginalNames]).validate_python(written)
 
 
 def original_modules(modules: Collection[str], config: Mapping[str, object]) -> dict[str, tuple[Piece, ...]]:
     """Return the original modules of a denoiser, with the modules of diffusers that are their rows."""
-    names = _TRANSFORMERS.get(str(config.get("_class_name")))
+    names = _original_names().get(str(config.get("_class_name")))
     if names is None:
         return {
             name: (Piece(module=module),)
