@@ -101,22 +101,14 @@ class RowMap:
 
 
 def group_fills(places: Iterable[tuple[int, Place]]) -> tuple[Fill, ...]:
-    rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    sources: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
+    grouped: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
     for row, place in places:
-        models = tuple(model for model, _ in place)
-        rows[models].append(row)
-        sources[models].append([index for _, index in place])
-    return tuple(
-        Fill(
-            rows=torch.tensor(outputs, dtype=torch.int64),
-            sources=tuple(
-                (model, torch.tensor([indices[i] for indices in sources[models]], dtype=torch.int64))
-                for i, model in enumerate(models)
-            ),
-        )
-        for models, outputs in rows.items()
-    )
+        grouped[tuple(model for model, _ in place)].append([row, *(index for _, index in place)])
+    fills: list[Fill] = []
+    for models, rows in grouped.items():
+        outputs, *indices = torch.tensor(rows, dtype=torch.int64).unbind(1)
+        fills.append(Fill(rows=outputs, sources=tuple(zip(models, indices, strict=True))))
+    return tuple(fills)
 
 
 def _precise(dtype: torch.dtype) -> torch.dtype:
@@ -298,11 +290,9 @@ class Vocabulary:
         """Return the new id of a role such as ``eos_token`` if its token changes, else None."""
         role = key.removesuffix("_id")
         token = self.start.named.get(role) if role in _ROLES else None
-        return (
-            None
-            if token is None or token == self.models.stored[like].named.get(role)
-            else self.tokens.get(token)
-        )
+        if token is None or token == self.models.stored[like].named.get(role):
+            return None
+        return self.tokens.get(token)
 
     def _id(self, like: str, key: str, value: int) -> int | None:
         token = self.models.stored[like].by_id.get(value)

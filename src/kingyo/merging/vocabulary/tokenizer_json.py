@@ -23,7 +23,6 @@ KNOWN: Mapping[str, Path] = {
 """Chat templates that a recipe can name, and their files."""
 
 _MARKER = re.compile(r"<\|[^|<>]+\|>|\[\|[^|\[\]]+\|\]|<(?:start|end)_of_turn>|\[/?INST\]")
-_GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
 
 def read_template(folder: Path) -> str | None:
@@ -52,18 +51,6 @@ def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None
         return chosen
     remedy = suggest(chosen, (AUTO, *KNOWN))
     raise KingyoError("chat_template", "auto, a known name, or a Jinja template", f"'{chosen}'", remedy)
-
-
-def syntax_fault(template: str) -> str | None:
-    """Return why a template cannot be parsed, with the line; None if it can. Rendering may still fail."""
-    from jinja2 import Environment, TemplateSyntaxError
-
-    known = _GENERATION.sub("", template)  # a tag that transformers adds to Jinja
-    try:
-        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known)
-    except TemplateSyntaxError as error:
-        return f"{error.message} (line {error.lineno})"
-    return None
 
 
 def find_markers(template: str) -> tuple[str, ...]:
