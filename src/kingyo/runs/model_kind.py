@@ -64,7 +64,7 @@ def open_alone(
 
     The folder of a pipeline stands for its only component of such a kind.
     """
-    components = [each for each in component_references(reference) if _is_in_pipeline(each, name)]
+    components = [each for each in component_references(reference).values() if _is_in_pipeline(each, name)]
     chosen = components[0] if len(components) == 1 else reference
     checkpoint = open_together([chosen], allow_pickle=allow_pickle, templates=[chosen])[chosen]
     kind = kind_of_models({reference: checkpoint}, name)

@@ -84,23 +84,17 @@ def with_component(reference: str, component: str, folder: Path | None = None) -
 
 def with_denoiser(reference: str, folder: Path | None = None) -> str:
     """Add the denoiser, ``unet`` or ``transformer``, to the reference of a local pipeline."""
+    found = component_references(reference, folder)
+    return next((found[name] for name in DENOISERS if name in found), reference)
+
+
+def component_references(reference: str, folder: Path | None = None) -> dict[str, str]:
+    """Return references of a local pipeline's components that have a config.json, by name; else none."""
     root = local_path(parse_reference(reference, folder).model, folder)
     if not (root / PIPELINE).is_file() or (root / "config.json").is_file():
-        return reference
-    found = (name for name in DENOISERS if (root / name / "config.json").is_file())
-    return next((with_component(reference, name, folder) for name in found), reference)
-
-
-def component_references(reference: str) -> list[str]:
-    """Return references of a local pipeline's components that have a config.json; empty for other models."""
-    root = local_path(parse_reference(reference).model)
-    if not (root / PIPELINE).is_file() or (root / "config.json").is_file():
-        return []
-    return [
-        with_component(reference, each.name)
-        for each in sorted(root.iterdir())
-        if (each / "config.json").is_file()
-    ]
+        return {}
+    names = [file.parent.name for file in sorted(root.glob("*/config.json"))]
+    return {name: with_component(reference, name, folder) for name in names}
 
 
 def path_from(out: Path, name: str, folder: Path) -> str:
