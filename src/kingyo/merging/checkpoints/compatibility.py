@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from kingyo.core.io.lazy_torch import Tensor, torch
-from kingyo.errors import KingyoError, suggest, unknown_name_error
+from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, TensorInputs
 from kingyo.merging.checkpoints.config_comparison import compare
 from kingyo.merging.checkpoints.configs import with_rows
@@ -236,8 +236,6 @@ def fit(
         resize: one of ``RESIZE``; with None, sizes that differ are an error.
         only: the tensors to merge; all if None. The other models need not have the rest.
     """
-    if resize is not None and resize not in RESIZE:
-        raise unknown_name_error("resize", resize, RESIZE)
     distinct = list({id(other): other for other in others if other is not like}.values())
     merged = like.tensors.keys() if only is None else only
     different, error = _differing_heads([like, *distinct])

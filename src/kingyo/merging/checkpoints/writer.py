@@ -79,13 +79,6 @@ def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "mod
     return tuple(_shard(name, group) for name, group in zip(names, groups, strict=True))
 
 
-def index_of(shards: Iterable[Shard]) -> dict[str, object]:
-    files = tuple(shards)
-    total = sum(shard.n_bytes - len(shard.header) for shard in files)
-    weight_map = {name: shard.file for shard in files for name in shard.starts}
-    return {"metadata": {"total_size": total}, "weight_map": weight_map}
-
-
 def _shard(file: str, tensors: Sequence[OutTensor]) -> Shard:
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offsets: dict[str, int] = {}
@@ -207,7 +200,10 @@ class CheckpointWriter:
             for name, file in around.items():
                 shutil.copyfile(file, _with_parents(content / name))
             if len(self.shards) > 1:
-                write_json(folder / f"{self._stem}.safetensors.index.json", index_of(self.shards))
+                total = sum(shard.n_bytes - len(shard.header) for shard in self.shards)
+                weight_map = {name: shard.file for shard in self.shards for name in shard.starts}
+                index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+                write_json(folder / f"{self._stem}.safetensors.index.json", index)
             copy_companions(folder, like, without, more)
             write_json(folder / "config.json", config_of(like, main_dtype))
             for name, data in (files or {}).items():
