@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Final, cast
 
 from kingyo.core.io.lazy_torch import Tensor, torch
@@ -94,9 +95,7 @@ class RowMap:
             parts.append(torch.index_select(stored, 0, indices[wanted].to(stored.device)))
         if len(parts) == 1:
             return parts[0]
-        dtype = parts[0].dtype
-        for part in parts[1:]:
-            dtype = torch.promote_types(dtype, part.dtype)
+        dtype = reduce(torch.promote_types, (part.dtype for part in parts))
         return torch.stack([part.to(_precise(dtype)) for part in parts]).mean(0).to(dtype)
 
 
