@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.cli.conftest import World
-from tests.merging.checkpoints.pickles import Evil, pickled
+from tests.merging.checkpoints.fitting import Evil, pickled
 
 SAID = {"allow_pickle": True, "budget": {"candidates": 6}, "controls": {"random": False, "grid": False}}
 OFTEN = (["evaluate", "a", "task.yaml", "--json"], ["diff", "a", "b"])

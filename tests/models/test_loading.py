@@ -15,8 +15,7 @@ from kingyo.models import loading
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.models.loading import widen
-from tests.merging.checkpoints.fitting import restate
-from tests.merging.checkpoints.pickles import Evil, pickled
+from tests.merging.checkpoints.fitting import Evil, pickled, restate
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, qwen2
 

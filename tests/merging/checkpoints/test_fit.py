@@ -132,21 +132,13 @@ def test_differences_of_configs_are_errors_warnings_or_nothing(tmp_path: Path) -
     assert fit(like, [stating("harmless", **HARMLESS)]).warnings == ()
 
 
-def test_parts_that_are_not_merged_may_differ(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", [r"vision_config\.num_attention_heads", "model_type"])
+def test_only_the_parts_that_are_merged_must_be_alike(tmp_path: Path, key: str) -> None:
     like = open_checkpoint(str(build("llava", tmp_path / "like")))
-    folder = shutil.copytree(tmp_path / "like", tmp_path / "other")
-    config = json.loads((folder / "config.json").read_text())
-    restate(folder, vision_config={**config["vision_config"], "num_attention_heads": 2})
-    other = open_checkpoint(str(folder))
-    with pytest.raises(KingyoError, match=r"vision_config\.num_attention_heads"):
-        fit(like, [other])
-    assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
-
-
-def test_language_parts_of_two_families_may_be_merged(tmp_path: Path) -> None:
-    like = open_checkpoint(str(build("llava", tmp_path / "like")))
-    other = open_checkpoint(str(restate(build("llava", tmp_path / "other"), model_type="vipllava")))
-    with pytest.raises(KingyoError, match="model_type"):
+    sight = {**json.loads((like.path / "config.json").read_text())["vision_config"], "num_attention_heads": 2}
+    changes = {"model_type": "vipllava"} if key == "model_type" else {"vision_config": sight}
+    other = open_checkpoint(str(restate(shutil.copytree(like.path, tmp_path / "other"), **changes)))
+    with pytest.raises(KingyoError, match=key):
         fit(like, [other])
     assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import fingerprints_of, open_checkpoint
 from kingyo.merging.checkpoints.header import MappedFiles
-from tests.merging.checkpoints.pickles import Evil, pickled
+from tests.merging.checkpoints.fitting import Evil, pickled
 from tests.models_on_disk import llama, qwen2
 
 

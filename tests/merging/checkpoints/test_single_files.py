@@ -192,11 +192,6 @@ BROKEN = {
         "a diffusion model in one file",
         "lora_unet_x",
     ),
-    "a language model": (
-        lambda _: {"model.norm.weight": torch.ones(2)},
-        "a diffusion model in one file",
-        "tensors such as 'model.norm.weight'",
-    ),
     "other blocks": (without_a_block, "models with the same tensors", "up_blocks.3"),
     "no label": (
         lambda all_: {name: each for name, each in all_.items() if "label_emb.0.2" not in name},

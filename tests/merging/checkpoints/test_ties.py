@@ -146,9 +146,7 @@ def test_pad_vocab(tmp_path: Path, tied: bool) -> None:
         assert all(model.tensors[name].shape == (72, 16) for model in models)
         assert all(each.shape == (72, 16) for each in tensors)
         assert torch.equal(tensors[0][:64], stored[0])
-        assert torch.equal(tensors[0][64:70], stored[1][64:]), (
-            "rows that the base lacks: from the first that has them"
-        )
+        assert torch.equal(tensors[0][64:70], stored[1][64:])  # from the first that has them
         assert torch.equal(tensors[0][70:], stored[2][70:])
         assert torch.equal(tensors[1], torch.cat([stored[1], stored[2][70:]]))
         assert torch.equal(tensors[2], stored[2])

@@ -16,7 +16,6 @@ from kingyo.merging.vocabulary import (
     stored_files,
     with_template,
 )
-from kingyo.merging.vocabulary.tokenizer_key import TokenEntry
 from tests.merging.vocabulary import makers
 from tests.merging.vocabulary.makers import cut, llama, load_tokenizer, models_of, words, write_files
 
@@ -138,13 +137,6 @@ class TestConfig:
         assert turned.config_updates({"pad_token_id": 4}, "one") == {"pad_token_id": None}
         with pytest.raises(KingyoError, match=r"image_token_id .*'<pad>' of one.*tokens:"):
             turned.config_updates({"image_token_id": 4}, "one")
-
-    def test_the_missing_token_can_be_added(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a", "<image>"))
-        two = llama(tmp_path / "two", words("b"))
-        choice = TokenizerChoice(source="two", tokens={"<image>": TokenEntry()})
-        vocabulary = build_vocabulary(choice, models_of(one, two, base=0))
-        assert vocabulary.config_updates({"image_token_id": 4, "vocab_size": 5}, "one") == {}
 
 
 TURNS = [
