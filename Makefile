@@ -15,7 +15,7 @@ SIGHT_RUN ?= runs/sight
 PICTURES_RUN ?= runs/pictures
 POOL_RUN ?= runs/pool
 # Tiny models are fastest on one thread each, so the tests run side by side instead.
-PYTEST := --numprocesses auto --dist loadscope
+PYTEST := --numprocesses auto --dist worksteal
 test test-all: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

@@ -10,8 +10,8 @@ from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.runs.config import parse_config
 from kingyo.runs.cost import Cost, CostPart
+from kingyo.runs.dry_run import Speeds, measure_speeds
 from kingyo.runs.run import Run
-from kingyo.runs.speed import Speeds, measure_speeds
 from tests.exported import config_of, make_world
 
 

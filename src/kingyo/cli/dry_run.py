@@ -8,9 +8,8 @@ from kingyo.core.io.units import counted, size_text, time_text
 from kingyo.core.types import SPLITS, Axis
 from kingyo.errors import listed
 from kingyo.runs.cost import CostPart, total
-from kingyo.runs.dry_run import DryRun, MemoryForecast
+from kingyo.runs.dry_run import DryRun, MemoryForecast, Speeds
 from kingyo.runs.run import Run
-from kingyo.runs.speed import Speeds
 from kingyo.search.evolution import MAIN, Search
 from kingyo.search.strategies.combinators import main_batch
 from kingyo.views.run_progress import row_name

@@ -97,9 +97,8 @@ def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> N
 def _dry_run(new: NewRun, as_json: bool) -> None:
     """Print the plan of a run. Of models on the Hub, only configs and headers are downloaded."""
     from kingyo.runs.begin import with_default_controls
-    from kingyo.runs.dry_run import dry_run, dry_run_record
+    from kingyo.runs.dry_run import Speeds, dry_run, dry_run_record, measure_speeds
     from kingyo.runs.run import Run
-    from kingyo.runs.speed import Speeds, measure_speeds
 
     with redirect_stdout(sys.stderr):
         plan = dry_run(with_default_controls(Run.open(new.config, new.folder, fetch=False)))

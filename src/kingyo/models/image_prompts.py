@@ -14,7 +14,7 @@ from torch import Tensor
 from kingyo.core.io.extras import library
 from kingyo.core.types import Example, ImagePrompt, Media
 from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.models.kinds.kind import Question, errors_of
+from kingyo.models.kinds import Question, errors_of
 from kingyo.models.loading import context, load_config
 from kingyo.models.tokens import Text, render_chat, require_room
 from kingyo.models.vision.images import read_image

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from kingyo.core.types import Example, Progress, TakeGradient, Written, ignore_progress
 from kingyo.models.decoding import Forward, decode, reported, require_numbers
-from kingyo.models.kinds.kind import LoadOptions
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import context, end_tokens, live_weights, load_config, load_model, load_tokenizer
 from kingyo.models.tokens import Stop, Text, by_length, encode_examples, require_room
 from kingyo.models.training import Totals, gradients, loss_of, parts, tokens_at_once

@@ -29,7 +29,7 @@ from transformers.core_model_loading import (
 from kingyo.core.io.extras import quiet
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.recipe import DTYPES
-from kingyo.models.kinds.kind import LoadOptions
+from kingyo.models.kinds import LoadOptions
 
 _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
 """Buffers in old checkpoints."""

@@ -22,7 +22,7 @@ from kingyo.core.types import Drawing, DrawingPrompt, Media, Progress, ignore_pr
 from kingyo.errors import KingyoError, suggest
 from kingyo.models.decoding import reported
 from kingyo.models.image_features import kept_bytes
-from kingyo.models.kinds.kind import LoadOptions, Question, errors_of
+from kingyo.models.kinds import LoadOptions, Question, errors_of
 from kingyo.models.loading import load_tokenizer, loading, require_device
 from kingyo.models.vision.cache import Cache
 from kingyo.models.vision.images import encode_png

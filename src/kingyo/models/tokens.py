@@ -11,7 +11,7 @@ from torch import Tensor
 from kingyo.core.io.units import counted
 from kingyo.core.types import Example
 from kingyo.errors import KingyoError
-from kingyo.models.kinds.kind import Question, errors_of
+from kingyo.models.kinds import Question, errors_of
 
 Tokenizer = Any
 """A tokenizer of transformers, fast or slow; it has no complete types."""

@@ -25,7 +25,7 @@ from kingyo.core.io.extras import library, require_extra
 from kingyo.core.types import Example, TakeGradient
 from kingyo.errors import KingyoError
 from kingyo.models.decoding import Forward
-from kingyo.models.kinds.kind import Course, LoadOptions, Start, training_dtype
+from kingyo.models.kinds import Course, LoadOptions, Start, training_dtype
 from kingyo.models.loading import context, end_tokens, load_model, load_tokenizer
 from kingyo.models.tokens import Text, encode_examples
 

@@ -19,7 +19,7 @@ from kingyo.core.types import GREEDY, Decoding, Example, ImagePrompt, Written
 from kingyo.models.decoding import reported, require_numbers
 from kingyo.models.image_features import ImageFeatures, parts_fit
 from kingyo.models.image_prompts import Encoded, PromptProcessor, as_image_prompt
-from kingyo.models.kinds.kind import LoadOptions
+from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveDecoder
 from kingyo.models.loading import end_tokens, live_weights, load_model
 from kingyo.models.tokens import Stop, by_length, require_room

@@ -1,6 +1,6 @@
-"""Dry runs: check a run and forecast its cost, memory and learning; nothing is written.
+"""Dry runs: check a run and forecast its cost, memory, learning and time; nothing is written.
 
-Reads run.yaml, configs, headers, tokenizers and data, but no weights.
+Reads run.yaml, configs, headers, tokenizers and data; weights only for ``measure_speeds``.
 """
 
 import math
@@ -8,20 +8,29 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from kingyo.core.types import SPLITS
-from kingyo.errors import KingyoError
+from kingyo.core.io.lazy_torch import torch
+from kingyo.core.types import SPLITS, DrawsImages
+from kingyo.errors import KingyoError, crash
 from kingyo.merging.checkpoints.header import WIDTHS
-from kingyo.models.kinds import BatchMemory, Workload, call_kind
-from kingyo.runs.cost import Cost, count_answers
+from kingyo.merging.kernels.statistics_cache import memory_size
+from kingyo.models.kinds import BatchMemory, Workload, call_kind, load_live
+from kingyo.runs.begin import threads_of
+from kingyo.runs.cost import Cost, CostPart, count_answers, total
 from kingyo.runs.learning import SHORTEST, Allowance, learned_space
-from kingyo.runs.model_kind import task_options
-from kingyo.runs.preflight import check, check_prompts, first_prompts, notes, warnings
+from kingyo.runs.model_kind import load_options, task_options
+from kingyo.runs.preflight import check, check_prompts, first_prompts, fits_into, notes, warnings
 from kingyo.runs.run import Run
 from kingyo.runs.settings import why_not_learned
 from kingyo.runs.spaces import dataflow_space, frame_of, models_of_paths
-from kingyo.runs.speed import Speeds
+from kingyo.search.runners.evaluate import Builder, Evaluator, InPlaceMerger
 from kingyo.search.space import path_bytes
 from kingyo.search.strategies.combinators import main_batch
+
+MAX_SECONDS = 10.0
+"""Time limit of the answers that are timed."""
+_SECONDS = 1.5  # about the time of the answers that are timed
+_MOST_PARAMETERS = 10**9  # a dry run should not wait longer for a model
+_BYTES = 16  # of memory per parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +88,26 @@ class DryRun:
     learning: LearningForecast
     missing_device: str | None
     paths: PathCosts | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speeds:
+    """The seconds to merge a candidate (0 for a path) and to score it on an item, or why they are unknown."""
+
+    untimed: str | None = None
+    build_seconds: float | None = None
+    item_seconds: float | None = None
+
+    def seconds(self, part: CostPart, n_workers: int) -> float | None:
+        """Return the time of a part that scores as many models as it may; None if it is unknown."""
+        if part.models is None or self.build_seconds is None or self.item_seconds is None:
+            return part.seconds
+        scoring = part.models * (self.build_seconds + part.items * self.item_seconds)
+        scoring /= max(1, min(n_workers, part.models))
+        return scoring if part.seconds is None else min(part.seconds, scoring)
+
+    def run_seconds(self, cost: Cost, n_workers: int) -> float | None:
+        return total(self.seconds(part, n_workers) for part in cost.parts)
 
 
 def dry_run(run: Run) -> DryRun:
@@ -174,6 +203,55 @@ def _forecast_learning(run: Run) -> LearningForecast:
         )
     weights = {gene for genes in space.genes_by_tensor.values() for gene in genes.values()}
     return LearningForecast(weights=len(weights))
+
+
+def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
+    """Time the first candidate of a run within a limit; a failure is the result's ``untimed``."""
+    reason = _obstacle(run)
+    if reason is not None:
+        return Speeds(untimed=reason)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads_of(run))
+    try:
+        evaluate = Evaluator(_builder_of(run), run.task, seconds)
+        return _timed(run, evaluate)
+    except Exception as error:  # noqa: BLE001 (a model may raise anything)
+        return Speeds(untimed=str(error) if isinstance(error, KingyoError) else crash(error))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _obstacle(run: Run) -> str | None:
+    models = run.models.by_reference.values()
+    largest = max(model.n_parameters for model in models)
+    if DrawsImages in run.kind.provides:
+        return "drawing an image takes too long"
+    if any(model.n_missing for model in models):
+        return "the weights are not downloaded"
+    if largest > _MOST_PARAMETERS or _BYTES * largest > memory_size():
+        return f"a model of {largest:,} parameters is too large to try here"
+    return None
+
+
+def _builder_of(run: Run) -> Builder:
+    """Return what merges candidates; paths, and merges of another shape, are timed as one of the models."""
+    options = load_options(run.config)
+    if run.settings.paths is None and fits_into(run.plan, run.models.skeleton):
+        return InPlaceMerger(load_live(run.kind, run.models.skeleton.path, options), run.open_sources())
+    like = run.models.skeleton if run.settings.paths is None else frame_of(run)
+    live = load_live(run.kind, like.path, options)
+    return lambda _: live
+
+
+def _timed(run: Run, evaluate: Evaluator) -> Speeds:
+    items = [item.id for item in run.items["fit"]]
+    first = evaluate(run.first, "fit", items[:1])  # this loads or compiles code
+    n = min(run.config.batch_size, len(items), max(1, round(_SECONDS / first.score_seconds)))
+    again = evaluate(run.first, "fit", items[:: len(items) // n][:n])  # of all tasks
+    failure = first.failure or again.failure
+    if failure is not None:
+        return Speeds(untimed=failure)
+    return Speeds(build_seconds=again.build_seconds, item_seconds=again.score_seconds / n)
 
 
 def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:

@@ -37,7 +37,7 @@ from kingyo.search.space import (
     paths_of,
     uniform_recipe,
 )
-from kingyo.search.space.source_values import ParameterValues
+from kingyo.search.space.parameter import ParameterValues
 from kingyo.search.strategies import STRATEGIES, build, derived_seed
 from kingyo.search.strategies.combinators import InitialPointsStrategy
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 from kingyo.core.io.units import counted
 from kingyo.core.types import CutAware, Example, GeneratesText, HasGradients, Item, RatesText
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import DEFAULT, MODEL_KINDS
-from kingyo.models.kinds.kind import (
+from kingyo.models.kinds import (
+    DEFAULT,
+    MODEL_KINDS,
     BatchMemory,
     CardPart,
     Config,

@@ -24,8 +24,8 @@ from kingyo.core.types import (
     ignore_progress,
 )
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import MODEL_KINDS
-from kingyo.models.kinds.kind import (
+from kingyo.models.kinds import (
+    MODEL_KINDS,
     CardPart,
     Config,
     LoadOptions,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 from kingyo.core.io.units import counted
 from kingyo.core.types import MEDIA, AnswersImages, CutAware, GeneratesText, HasGradients, Item, RatesText
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import DEFAULT, MODEL_KINDS
-from kingyo.models.kinds.causal_lm import cache_of_a_token
-from kingyo.models.kinds.kind import (
+from kingyo.models.kinds import (
+    DEFAULT,
+    MODEL_KINDS,
     BatchMemory,
     CardPart,
     Config,
@@ -22,6 +22,7 @@ from kingyo.models.kinds.kind import (
     architectures,
     most_new,
 )
+from kingyo.models.kinds.causal_lm import cache_of_a_token
 
 if TYPE_CHECKING:
     from kingyo.models.image_prompts import PromptProcessor

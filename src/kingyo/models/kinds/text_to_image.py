@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, cast
 from kingyo.core.io.pipeline_index import DENOISERS, component_classes
 from kingyo.core.types import DrawsImages, Item
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import MODEL_KINDS
-from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Question, Workload
+from kingyo.models.kinds import (
+    MODEL_KINDS,
+    BatchMemory,
+    CardPart,
+    Config,
+    LoadOptions,
+    Options,
+    Question,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from kingyo.models.text_to_image import LivePipeline

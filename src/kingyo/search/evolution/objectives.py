@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.methods import MergeMethod
 from kingyo.merging.recipe import BlockWeights, Conditional, Recipe, Value
 from kingyo.search.evolution.trial_recipes import read_recipe
-from kingyo.search.space.source_values import Bounds
+from kingyo.search.space.parameter import Bounds
 from kingyo.search.strategies import pareto
 from kingyo.stats import mean_name
 from kingyo.store import RunStore, StoredTrial

@@ -12,8 +12,7 @@ from kingyo.core.types import Axis, Genome
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.methods import MergeMethod, Parameter, takes_base
 from kingyo.merging.recipe import Recipe
-from kingyo.search.space.parameter import ParameterSpace
-from kingyo.search.space.source_values import Bounds
+from kingyo.search.space.parameter import Bounds, ParameterSpace
 
 
 @dataclass(frozen=True, kw_only=True)
