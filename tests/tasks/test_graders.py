@@ -205,7 +205,7 @@ def test_characters_of_japanese():
 
 
 def test_half_width_katakana_without_the_libraries(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(texts, "has_japanese_words", lambda: False)
+    monkeypatch.setattr(texts, "is_installed", lambda *_: False)
     item = Item(id="i", prompt="", answer="ﾃﾚﾋﾞﾘﾓｺﾝ")
     assert RougeL()("ﾗｼﾞｵ", item) == RougeL(tokens="characters")("ラジオ", item)
     assert RougeL()("ﾃﾚﾋﾞ", item) == RougeL(tokens="characters")("テレビ", item) == 2 * 3 / 10

@@ -140,7 +140,11 @@ class CachedPrompts:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         arguments = self._signature.bind(*args, **kwargs).arguments
-        lists = {name: each for name, each in arguments.items() if _is_prompts(name, each)}
+        lists: dict[str, list[Any]] = {
+            name: each
+            for name, each in arguments.items()
+            if name.startswith(_PROMPTS) and isinstance(each, list)
+        }
         n = len(next(iter(lists.values()), ()))
         if not n or any(isinstance(each, Tensor) for each in arguments.values()):
             return self._compute(arguments, n)
@@ -163,10 +167,6 @@ class CachedPrompts:
     def _compute(self, arguments: Mapping[str, Any], n: int) -> Any:
         self.n_encoded += n
         return self._encode(**arguments)
-
-
-def _is_prompts(name: str, value: object) -> bool:
-    return name.startswith(_PROMPTS) and isinstance(value, list)
 
 
 def _joined(parts: Sequence[Output]) -> Output | None:

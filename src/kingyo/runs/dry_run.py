@@ -114,7 +114,11 @@ def dry_run(run: Run) -> DryRun:
     """Check a run and estimate its cost; of models on the Hub it needs configs, tokenizers and headers."""
     check(run)
     config = run.config
-    paths = None if run.settings.paths is None else estimate_paths(run)
+    paths = None
+    if run.settings.paths is not None:
+        models, longest = models_of_paths(run), dataflow_space(run).most_hops
+        most = path_bytes(models, next(iter(models)), config.merge.dtype, longest)
+        paths = PathCosts(longest=longest, longest_bytes=most)
     memory = estimate_memory(run, paths)
     has_images = any(item.media for items in run.items.values() for item in items)
     has_chat = any(options.get("chat") for options in task_options(config, run.folder))
@@ -181,13 +185,6 @@ def estimate_memory(run: Run, paths: PathCosts | None = None) -> MemoryForecast:
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
     )
-
-
-def estimate_paths(run: Run) -> PathCosts:
-    longest = dataflow_space(run).most_hops
-    models = models_of_paths(run)
-    most = path_bytes(models, next(iter(models)), run.config.merge.dtype, longest)
-    return PathCosts(longest=longest, longest_bytes=most)
 
 
 def _forecast_learning(run: Run) -> LearningForecast:

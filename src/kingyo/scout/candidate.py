@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
-from kingyo.merging.lineage import kind_of, licence_in, texts_of
+from kingyo.merging.lineage import licence_in, texts_of
 from kingyo.merging.vocabulary import TOKENIZER_FILES
 from kingyo.models.kinds import ModelKind, known_kind
 
@@ -103,10 +103,6 @@ class Candidate:
         """The licence, and that of its LoRA if it is another."""
         stated = dict.fromkeys(each for each in self.card.licences if each is not None)
         return " + ".join(stated) or None
-
-    @property
-    def forbids_derivatives(self) -> bool:
-        return any(kind_of(each) == "no derivatives" for each in self.card.licences)
 
     def to_json(self) -> dict[str, object]:
         """Return everything that is known of it."""

@@ -12,7 +12,7 @@ from hashlib import sha256
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint, fit, open_checkpoint
 from kingyo.merging.checkpoints.locate import add_lora
-from kingyo.merging.lineage import read_front_matter
+from kingyo.merging.lineage import kind_of, read_front_matter
 from kingyo.merging.vocabulary import Diagnostic, compare, forget_tokenizers, stored_files
 from kingyo.models.kinds import kinds_in_order
 from kingyo.scout.candidate import (
@@ -180,7 +180,7 @@ class Reading:
         for each in findings:
             if each.level == "error":
                 return out("another vocabulary", each.short or in_words(each.error))
-        if candidate.forbids_derivatives:
+        if any(kind_of(each) == "no derivatives" for each in candidate.card.licences):
             return out("a licence that forbids derivatives", candidate.licence or "")
         more = [in_words(each.error) for each in findings if each.level == "warning"]
         return replace(candidate, notes=(*fitted.warnings, *more))

@@ -111,7 +111,8 @@ def near_groups(items: Sequence[Item], *, share_images: bool = False) -> list[li
     sets = _Sets(len(items))
     firsts: dict[object, int] = {}
     for i, item in enumerate(items):
-        keys = [("question", _text_key(item), _hashes(item))]
+        text = "\0".join([bare(item.prompt), *sorted(map(bare, item.choices))])
+        keys = [("question", text, _hashes(item))]
         keys += [("group", label) for label in item.group.splitlines()]
         keys += [] if share_images else [("image", image) for image in _hashes(item)]
         for key in keys:
@@ -168,10 +169,6 @@ class _Sets:
 
     def join(self, i: int, j: int) -> None:
         self._parents[self.root(i)] = self.root(j)
-
-
-def _text_key(item: Item) -> str:
-    return "\0".join([bare(item.prompt), *sorted(map(bare, item.choices))])
 
 
 def _hashes(item: Item) -> tuple[str, ...]:

@@ -201,7 +201,9 @@ def read_run_data(store: RunStore) -> RunData:
         main=main,
         controls=histories,
         genes=() if main is None else read_genes(main.description, genomes),
-        matrices=read_matrices(main.description, child.genome) if main and child and is_merge else (),
+        matrices=read_matrices(main.description, child.trial.asked.genome)
+        if main and child and is_merge
+        else (),
         front={point.trial.id: read_model_result(store, MAIN, point.trial) for point in summary.front.points},
         rivals=dict(_rivals(store, summary)) if summary.objectives else {},
         contrast=contrast(store, summary, BRED),

@@ -54,7 +54,11 @@ def statements(summary: RunSummary) -> list[Statement]:
         "missing": [not_compared(summary)],
         "changed": [*map(str, summary.renewals)],
         "standing": [*_standing(summary)],
-        "selection": [_selection(measure)],
+        "selection": [
+            f"These are mean item scores. {measure} guided the search and picked the winner in their place."
+            if measure
+            else HOW_FLATTERED
+        ],
     }
     said = [Statement(topic=topic, text=text) for topic, texts in by_topic.items() for text in texts if text]
     said += compared(summary)
@@ -241,12 +245,6 @@ def _standing(summary: RunSummary) -> Iterator[str]:
         yield f"{measure} guided the search, and not these scores." if measure else flattered
     states = {"running": "The run is under way.", "finished": "The run is marked as finished."}
     yield states.get(summary.status, f"The run was stopped: continue with `{summary.command('resume')}`")
-
-
-def _selection(measure: str | None) -> str:
-    if measure is None:
-        return HOW_FLATTERED
-    return f"These are mean item scores. {measure} guided the search and picked the winner in their place."
 
 
 HOW_FLATTERED = (

@@ -194,7 +194,7 @@ def _jobs(
         yield TensorJob(  # slow with `replace`: a mixture of experts has thousands of tensors
             name=job.name,
             shape=job.shape,
-            dtype=(recipe.result_dtype or job.dtype) if is_floating else job.dtype,
+            dtype=(recipe.out_dtype or recipe.dtype or job.dtype) if is_floating else job.dtype,
             method=method if is_merged else None,
             inputs=job.inputs,
             base=job.base,

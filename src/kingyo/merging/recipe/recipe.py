@@ -180,11 +180,6 @@ class Recipe(Shape):
         return hashlib.sha256(_CANONICAL.encode(self.to_dict()).encode()).hexdigest()
 
     @property
-    def result_dtype(self) -> str | None:
-        """Dtype of the output's floating-point weights; None keeps that of the models."""
-        return self.out_dtype or self.dtype
-
-    @property
     def template(self) -> str:
         """The model whose names, config and tokenizer the output has: the frame, the base or a source."""
         return self.frame or self.base_model or self.references[0]

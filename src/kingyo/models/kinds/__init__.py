@@ -414,17 +414,14 @@ def common_kind(
         except KingyoError as error:
             raise error if name is not None else error.placed(model) from error
     by_name = {kind.name: kind for kind in kinds.values()}
-    hosts = [each for each in by_name.values() if set(by_name) <= {each.name, *_language_kinds(each)}]
+    taken = {each.name: each.language_kinds for each in by_name.values() if isinstance(each, HasLanguagePart)}
+    hosts = [each for each in by_name.values() if set(by_name) <= {each.name, *taken.get(each.name, ())}]
     if not hosts:
         groups = [
             f"{each} ({', '.join(m for m, kind in kinds.items() if kind.name == each)})" for each in by_name
         ]
         raise KingyoError("models", "models of one kind", " and ".join(groups), "Use models of one kind.")
     return hosts[0]
-
-
-def _language_kinds(kind: ModelKind) -> Sequence[str]:
-    return kind.language_kinds if isinstance(kind, HasLanguagePart) else ()
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:

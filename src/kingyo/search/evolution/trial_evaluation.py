@@ -73,7 +73,8 @@ class TrialEvaluator:
             yield from self.finish()
 
     def begin(self, trial: StoredTrial, split: Split, items: Sequence[str]) -> Evaluation | None:
-        if self._must_wait(trial):
+        running = (other.recipe_hash for other, *_ in self._running.values())
+        if self._reuse and trial.recipe_hash in running:
             self._waiting.append((trial, split, items))
             return None
         known = self._store.evaluation(trial.id, split)
@@ -109,10 +110,6 @@ class TrialEvaluator:
         self.notify(
             Event(kind="answered", search=trial.search, split=job.split, trial=trial, answered=answered)
         )
-
-    def _must_wait(self, trial: StoredTrial) -> bool:
-        running = (other.recipe_hash for other, *_ in self._running.values())
-        return self._reuse and trial.recipe_hash in running
 
     def _copies(self, trial: StoredTrial, split: Split, missing: Sequence[str]) -> Iterator[Evaluation]:
         """Yield the scores of missing items that trials of the same recipe have, here or in other runs."""

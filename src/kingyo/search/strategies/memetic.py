@@ -168,9 +168,8 @@ class Memetic(Wrapper):
         if self._n_lessons and isinstance(self._inner, ContinuingStrategy):
             self._inner.continue_from(self._known_points(known))
             return
-        self._warm_start_inner(
-            [each for each in known if _is_within(axes, self._to_inner(each.trial.genome))]
-        )
+        points = ((each, self._to_inner(each.trial.genome)) for each in known)
+        self._warm_start_inner([each for each, point in points if _is_within(axes, point)])
 
 
 class LearnedSpace:

@@ -159,12 +159,8 @@ class RougeL:
 
     def _by_word(self, text: str) -> bool:
         if self.tokens == "auto":
-            return has_japanese_words() or not _JAPANESE.search(_plain(text))
+            return is_installed(*EXTRAS["japanese"]) or not _JAPANESE.search(_plain(text))
         return self.tokens == "words"
-
-
-def has_japanese_words() -> bool:
-    return is_installed(*EXTRAS["japanese"])
 
 
 def common_length(one: Sequence[str], other: Sequence[str]) -> int:

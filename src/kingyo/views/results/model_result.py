@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, cast
 
-from kingyo.core.types import SPLITS, Evaluation, Genome, ItemScore, Split
+from kingyo.core.types import SPLITS, Evaluation, ItemScore, Split
 from kingyo.runs.config import FRANKENMERGE
 from kingyo.search.evolution import MAIN, stored_objectives
 from kingyo.search.evolution.set_measures import VERDICT, SetValue, read_set_values
@@ -47,10 +47,6 @@ class ModelResult:
     sets: tuple[SetValue, ...] = ()
     decided: Mapping[Split, Interval] | None = None
 
-    @property
-    def genome(self) -> Genome:
-        return self.trial.asked.genome
-
     def on(self, split: Split) -> Interval | None:
         return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
 
@@ -70,14 +66,11 @@ class ModelResult:
             **({"set_measures": [asdict(value) for value in self.sets]} if self.sets else {}),
         }
 
-    def reference_json(self) -> dict[str, object]:
-        return {"name": self.name, "search": self.trial.search, "trial": self.trial.asked.number}
-
     def to_json(self) -> dict[str, object]:
         return {
             "trial": self.trial.asked.number,
             "search": self.trial.search,
-            "genome": list(self.genome),
+            "genome": list(self.trial.asked.genome),
             "recipe": dict(self.recipe),
             **self.scores_json(),
         }

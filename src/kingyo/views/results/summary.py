@@ -175,7 +175,8 @@ class RunSummary:
             "seconds": round(self.seconds, 3),
             "leader": self.leader and {**self.leader.to_json(), **({} if self.winner else path)},
             "winner": self.winner and {**self.winner.to_json(), **path},
-            "best": self.best and self.best.reference_json(),
+            "best": (best := self.best)
+            and {"name": best.name, "search": best.trial.search, "trial": best.trial.asked.number},
             "leads": [
                 {
                     "model": self.model(each.trial).name,
