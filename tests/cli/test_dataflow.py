@@ -1,34 +1,13 @@
 """Paths through layers, from a run.yaml to an exported model that answers the same."""
 
-import json
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.cli.conftest import World, interrupted
+from tests.cli.conftest import World
 from tests.cli.path_runs import DATAFLOW
 from tests.decoders import SHAPE, loud, maker
 from tests.models_on_disk import tokenizer
-
-
-def test_a_path_search_runs_resumes_reports_and_exports(world: World) -> None:
-    config = world.config(**DATAFLOW)
-    interrupted(world, "evolve", config, after=5)
-    shown = world.data("resume", "runs/small")
-    assert "frankenmerge" in shown["baselines"]
-    assert shown["winner"] is not None
-    world.ok("report", "runs/small")
-    world.ok("export", "runs/small", "out", "--search", "main")
-    recipe = yaml.safe_load((world.folder / "out" / "recipe.yaml").read_text())
-    assert recipe["merge_method"] == "passthrough"
-    assert 1 <= len(recipe["path"]) <= 4
-    card = (world.folder / "out" / "README.md").read_text()
-    assert "A path through " in card
-    assert "with embeddings and head of a, bred by" in card
-    assert "relative to their base" not in card
-    done = world.run("evaluate", "out", "runs/small", "--json")
-    assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
 
 
 def test_show_prints_the_path_of_a_winner_and_of_a_trial(world: World) -> None:

@@ -48,6 +48,7 @@ def test_paths_through_the_best_merge_run_resume_report_and_export(world: World)
     assert "parameters search" not in report
     number = str(shown["winner"]["trial"])
     world.ok("export", "runs/small", "out", "--search", "main")
+    assert "A path through " in (world.folder / "out" / "README.md").read_text()
     done = world.run("evaluate", "out", "runs/small", "--json")
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
     (world.folder / "said.yaml").write_text(world.run("recipe", "runs/small", "--trial", number).stdout)

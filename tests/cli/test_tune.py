@@ -89,7 +89,7 @@ def copied(bred: World, tmp_path: Path) -> World:
 def done(bred: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world whose `runs/small` is tuned; tests only read it."""
     world = World(folder=Path(shutil.copytree(bred.folder, tmp_path_factory.mktemp("tuned") / "world")))
-    world.ok("tune", "runs/small")
+    kingyo.tune(world.folder / "runs" / "small")
     return world
 
 
@@ -158,14 +158,6 @@ def test_a_tuning_in_the_run_yaml_is_the_same(done: World, copied: World) -> Non
     shutil.rmtree(copied.folder / "runs")
     copied.ok("evolve", easy(copied, controls=OFF, tune=True))
     assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
-
-
-def test_python_does_what_the_command_does(done: World, copied: World) -> None:
-    run = kingyo.tune(copied.folder / "runs" / "small")
-    tuning, shown = kingyo.summarize(run).tuning, done.show("runs/small")["tuning"]
-    assert tuning is not None and isinstance(shown, dict) and tuning.to_json().keys() == shown.keys()
-    assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
-    assert kingyo.summarize(kingyo.tune(run)).tuning == tuning, "it is tuned once"
 
 
 def test_the_bred_model_wins_a_tie(world: World) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import World
+from tests.slow import slow
 
 pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
 
@@ -25,7 +26,7 @@ TASKS = ("questions", "comparisons")
     ("config", "frame", "sources"),
     [
         ("run", "see-en", ["see-en", "ja", "poem", "sort"]),
-        ("compare", "multi", ["multi", "see-en", "ja", "poem", "sort"]),
+        *slow(("compare", "multi", ["multi", "see-en", "ja", "poem", "sort"])),
     ],
 )
 def test_the_models_fit_together(config: str, frame: str, sources: list[str], tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ from kingyo.views.page import page_view, render_page
 from kingyo.views.results.summary import summarize
 from kingyo.views.run_data import read_run_data
 from tests.scout.chosen import FIT, NAMES, USEFUL, candidates_of, models, run_yaml, write_task
-from tests.slow import slow
 
 CONTROLS = {"random": True, "random_sources": True, "trained": False}
 TINY = {"splits": {"fit": 8, "validation": 8, "test": 8}, "max_new_tokens": 1}
@@ -113,16 +112,16 @@ def test_the_run_goes_on_with_the_chosen_sources(home: Path, choice: ChosenSourc
     assert len({Path(model).name for model in drawn}) == 3 and {Path(model).name for model in drawn} != USEFUL
 
 
-@pytest.mark.parametrize("moments", [3, *slow(10)])
+@pytest.mark.slow
 def test_however_often_it_is_interrupted_it_ends_the_same(
-    home: Path, seen: list[Event], tmp_path: Path, moments: int
+    home: Path, seen: list[Event], tmp_path: Path
 ) -> None:
     class Stopped(Exception):  # noqa: N818  (not an error)
         """The user stops a run."""
 
     write_task(tmp_path)
     begun(run_yaml(tmp_path, controls=CONTROLS), tmp_path, tmp_path / "run")
-    stops = 0
+    stops, moments = 0, 10
     for moment in range(moments):
         left = 1 + len(seen) * moment // moments
 

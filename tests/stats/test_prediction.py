@@ -24,7 +24,7 @@ def _holds(rng: np.random.Generator, spread: float, n: int, n_test: int, k: int,
 
 
 @pytest.mark.parametrize(("n", "n_test"), [(40, 100), *slow((300, 700))])
-@pytest.mark.parametrize(("spread", "centre"), [(0.0, 0.0), (0.3, 1.0), *slow((0.0, 4.0), (1.0, 0.0))])
+@pytest.mark.parametrize(("spread", "centre"), [(0.3, 1.0), *slow((0.0, 0.0), (0.0, 4.0), (1.0, 0.0))])
 def test_the_interval_holds_its_level(n: int, n_test: int, spread: float, centre: float) -> None:
     rng = np.random.default_rng(n)
     inside = np.mean([_holds(rng, spread, n, n_test, 8, centre) for _ in range(300)])

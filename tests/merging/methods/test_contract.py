@@ -1,6 +1,7 @@
 """Every built-in method keeps the public contract, and docs/methods.md describes it."""
 
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,12 @@ from kingyo.merging.kernels.writing import write
 from kingyo.merging.methods import METHODS, reproduces
 from kingyo.merging.methods.catalogue import describe, ordered
 from kingyo.testing.methods import MergeMethodContract
-from tests.slow import THOROUGH
+from tests.slow import THOROUGH, slow
 
 Result = torch.Tensor | Lazy
 ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
 """Methods with a threshold or an exponential, whose results do not scale with the weights."""
-EXECUTIONS = ((1, False, False), (3, False, True), (1, True, True), (3, True, False))
+EXECUTIONS = ((1, False, False), (3, False, True), (3, True, False), (1, True, True))
 """Threads, whether loops are compiled, and whether they write past the caches."""
 ANY_THREADS = [
     name for name in METHODS.names() if reproduces(METHODS.get(name)) != "with the same number of threads"
@@ -40,13 +41,16 @@ for _name in METHODS.names():
     globals()[_kind.__name__] = _kind
 
 
+@pytest.mark.parametrize("executions", [EXECUTIONS[::2], *slow((EXECUTIONS,))])
 @pytest.mark.parametrize("name", ANY_THREADS)
-def test_threads_and_compiled_loops_change_no_bit(name: str) -> None:
+def test_threads_and_compiled_loops_change_no_bit(
+    name: str, executions: Sequence[tuple[int, bool, bool]]
+) -> None:
     """Tensors are large enough to be shared."""
     merge_contract = contract(name)()
     for sources, base in merge_contract.worlds((1300, 1000), torch.bfloat16):
         merged: list[torch.Tensor] = []
-        for threads, compiled, streams in EXECUTIONS:
+        for threads, compiled, streams in executions:
             with execution(compiled=compiled, threads=threads, bypass_caches=streams):
                 result = merge_contract.result(sources, base)
                 place = torch.empty(1300 * 1000, dtype=torch.bfloat16)

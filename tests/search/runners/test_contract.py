@@ -102,7 +102,7 @@ def test_evaluations_come_in_order_of_finishing(kind: str, tmp_path: Path) -> No
     runner.close()
 
 
-@pytest.mark.parametrize("kind", ["processes", RAY])
+@pytest.mark.parametrize("kind", ["processes", pytest.param("ray", marks=[needs_ray, pytest.mark.slow])])
 def test_a_job_with_a_dead_worker_fails_and_others_continue(kind: str, tmp_path: Path) -> None:
     runner = make_runner(kind, tmp_path)
     for number, action in enumerate(["kill", "wait", "exit", "fine", "kill", "fine"]):

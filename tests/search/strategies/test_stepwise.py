@@ -16,6 +16,7 @@ from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
 from kingyo.search.strategies.source_changes import Gain, SourceChange, Weights, paired_gain
 from kingyo.search.strategies.stepwise import Stepwise
 from kingyo.testing.strategies import StrategyContract, scored
+from tests.slow import slow
 
 Scores = NDArray[np.float64]
 Score = Callable[[frozenset[int]], Scores | None]
@@ -498,7 +499,7 @@ def test_intervals_of_gains_on_a_few_groups_cover_the_truth(n_groups: int) -> No
     assert hits / draws >= 0.94
 
 
-@pytest.mark.parametrize("n", [24, 48, 96, 200])
+@pytest.mark.parametrize("n", [48, *slow(24, 96, 200)])
 @pytest.mark.parametrize(
     ("wins", "losses", "least"),
     [
