@@ -125,7 +125,6 @@ def _pair_cells(
 
 
 def _share(value: float | None) -> str:
-    """Return a share in percent, with at least two significant digits."""
     if value is None:
         return "–"
     return percent(value) if value >= 0.01 or value == 0 else percent(value, ".2g")

@@ -298,7 +298,6 @@ def _ask_sources() -> list[str]:
 
 
 def _ask_grader(task: Mapping[str, object], folder: Path) -> object:
-    """Ask for a grader that can grade the items; ``folder`` is that of the grader's files."""
 
     def check(text: str) -> None:
         from kingyo.tasks import Sizes, build_task, load_items, make_splits, parse_task_spec

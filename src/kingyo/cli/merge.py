@@ -60,7 +60,6 @@ def merge(
 def _dry_run(
     recipe: Path, out: Path, options: MergeOptions, record: dict[str, object], *, as_json: bool
 ) -> None:
-    """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
     from kingyo.merging.engine.preflight import check_merge
     from kingyo.merging.engine.record import preflight_record
 

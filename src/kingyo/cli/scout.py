@@ -104,7 +104,6 @@ def keeping(out: Path) -> AbstractContextManager[None]:
 
 
 def _shown(*, quiet: bool) -> Callable[[Catalogue], None]:
-    """Return what prints a catalogue, and when it is measured what the weights show."""
     stdout: TextIO = sys.stdout
 
     def show(found: Catalogue) -> None:

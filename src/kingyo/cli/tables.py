@@ -68,7 +68,6 @@ def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
 
 
 def _item_lines(shown: ItemAnswer) -> Iterator[tuple[str, str]]:
-    """Yield labels and texts; empty ones only of the answer."""
     item, answer = shown.item, shown.answer
     cut = f" … (cut at {counted(shown.limit, 'token')})" if answer.is_cut else ""
     drawn = "" if item.seed is None else DISCARDED

@@ -325,7 +325,6 @@ def _gather(
 
 
 def _fits(live: Tensor | None, view: Tensor) -> bool:
-    """Return whether a view can replace a live tensor with bit-identical results."""
     if live is None or not live.is_contiguous() or not view.is_contiguous():
         return False
     return (live.shape, live.dtype) == (view.shape, view.dtype)

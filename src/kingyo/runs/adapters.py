@@ -118,7 +118,6 @@ class Training:
         return self.seconds / (n * self.steps) if n else None
 
     def __str__(self) -> str:
-        """Return a sentence on the training, its cost and its failures."""
         n = sum(setting.seconds is not None for setting in self.settings)
         failures, failed = [each.failure for each in self.settings if each.failure is not None], ""
         if failures:

@@ -161,7 +161,6 @@ def with_default_controls(run: Run) -> Run:
 
 
 def _has_targets(run: Run) -> bool:
-    """Return whether a LoRA could be trained on the reference answers of the fit items."""
     size = run.models.skeleton.n_parameters
     if size > _MOST_PARAMETERS or _BYTES * size > memory_size():
         return False

@@ -159,7 +159,6 @@ def remaining_cost(journey: Journey) -> Cost:
 
 
 def _stored(store: RunStore, part: CostPart) -> dict[int, int]:
-    """Return the scored items of each trial of a part; on test only those of the current winner."""
     costs = store.costs(part.name, part.split)
     if part.split == "test" and part.name != BASELINES:
         winner = store.winner(part.name)

@@ -274,7 +274,6 @@ def _unused_template(run: Run, spec: TaskSpec, settings: TextSettings) -> Iterat
 
 
 def _long_answers(run: Run, name: str, spec: TaskSpec, settings: TextSettings) -> Iterator[str]:
-    """Warn if right answers have more tokens than an answer may have; graders of users may not need them."""
     tokenizer, limit = open_tokenizer(reads_like(run)), settings.max_new_tokens
     is_written = settings.choices is None and all(map(GRADERS.is_registered, dict(spec.graders)))
     if tokenizer is None or not is_written:

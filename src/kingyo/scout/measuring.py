@@ -61,8 +61,6 @@ def measure_group(
 
 
 class _Pass:
-    """One pass over the tensors of models whose weights are finite, as far as is known."""
-
     def __init__(
         self, base: Checkpoint, members: Sequence[Checkpoint], store: EvidenceStore, limit: int
     ) -> None:
@@ -86,7 +84,6 @@ class _Pass:
         )
 
     def _find_sizes(self) -> dict[str, int]:
-        """Return the bytes in all models of each tensor that can be measured."""
         models = [*self._members, self._base]
         sizes = dict[str, int]()
         for name, own in self._base.tensors.items():
@@ -96,7 +93,6 @@ class _Pass:
         return sizes
 
     def _sums(self, progress: Progress) -> Iterator[tuple[str, TensorSums]]:
-        """Yield the layer and the sums of each tensor, measured now or before."""
         done, total = 0, sum(self._sizes[name] for name in self._chosen)
         for name, layer in self._chosen.items():
             progress(done, total)
@@ -121,7 +117,6 @@ class _Pass:
 
 
 def _key(models: Sequence[Checkpoint]) -> str:
-    """Return the key of some models: of their files, as they were when they were opened."""
     files = [
         [
             [str(file.resolve()), *stamp]

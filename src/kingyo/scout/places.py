@@ -204,7 +204,6 @@ def _match_any(names: Iterable[str], patterns: Sequence[str]) -> bool:
 
 
 def _json_object(file: Path) -> Mapping[str, object]:
-    """Return the object in a JSON file; empty if there is none."""
     with suppress(OSError, ValueError, RecursionError):
         parsed: Any = json.loads(file.read_text(encoding="utf-8"))
         return cast("Mapping[str, object]", parsed) if isinstance(parsed, dict) else {}

@@ -104,7 +104,6 @@ class Reading:
                 self._attempt(place, base, partial(_quietly, place, add))
 
     def _attempt(self, place: Place, base: str | None, read: Callable[[], Checkpoint]) -> Checkpoint | None:
-        """Open a candidate and compare it. Return it, or None if it cannot be read."""
         try:
             model = read()
             card = place.card
@@ -222,7 +221,6 @@ def _quietly(place: Place, read: Callable[[], Checkpoint]) -> Checkpoint:
 
 
 def _near(models: Mapping[str, Checkpoint], model: Checkpoint) -> dict[str, Checkpoint]:
-    """Return the first models of the same architecture."""
     name = architecture_of(model.config)
     found = [each for each in models.items() if architecture_of(each[1].config) == name]
     return dict(found[:_MOST_OTHERS])

@@ -96,7 +96,6 @@ class Groups:
 
     @cached_property
     def _near(self) -> Array:
-        """Return the number of items that share a group with each, itself included."""
         items, groups = self._memberships
         others = np.bincount(groups)[groups] - 1
         return 1 + np.bincount(items, others, len(self.numbers)).astype(np.float64)

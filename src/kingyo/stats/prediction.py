@@ -76,8 +76,6 @@ def predict_winner(
 
 @dataclass(frozen=True, kw_only=True)
 class _Forecast:
-    """The predicted distribution of a test score on one task; of 0 and 1, or graded."""
-
     score: float
     n: int
     n_test: int  # independent items that the test items are worth

@@ -112,7 +112,6 @@ class Database:
             return self._db.execute(query, values).fetchall()
 
     def _write(self, statement: str, values: tuple[object, ...]) -> int:
-        """Run one statement as a transaction; return the number of changed rows."""
         with self._explained(), self._transaction():
             return self._db.execute(statement, values).rowcount
 

@@ -192,7 +192,6 @@ def move_paths(spec: TaskSpec, folder: Path, place: Place, *, absolute: bool = F
 
 
 def _or_none(find: Callable[[], T]) -> T | None:
-    """Return what ``find`` returns; None for an unknown name or a broken file, which are reported later."""
     try:
         return find()
     except KingyoError:

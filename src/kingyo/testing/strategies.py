@@ -186,7 +186,6 @@ class StrategyContract:
         self._expect_genomes(strategy.ask(strategy.batch))
 
     def _expect_twin(self, tell: Callable[[Strategy, list[Outcome]], None]) -> None:
-        """Check that ``tell`` has the same effect on the asks as one tell of all outcomes."""
         plain, twin = self.make(self.axes, 3), self.make(self.axes, 3)
         for generation in range(5):
             n = plain.batch + generation % 3

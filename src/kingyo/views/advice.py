@@ -301,6 +301,5 @@ def training_ahead(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
 
 
 def _trained_is_ahead(summary: RunSummary) -> bool:
-    """Return whether the control ``trained`` is clearly ahead of the bred model, before test."""
     trained, leads = summary.controls.get(TRAINED), () if summary.choice is None else summary.choice.leads
     return trained is not None and any(each.is_clear and each.trial == trained.trial.id for each in leads)

@@ -160,7 +160,6 @@ def _on_test(store: RunStore, models: Mapping[str, ModelResult]) -> dict[str, Ev
 
 
 def _side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -> list[SideBySide]:
-    """Return the items that all models have answered."""
     scores = {
         name: {each.item: each for each in evaluation.scores} for name, evaluation in evaluations.items()
     }

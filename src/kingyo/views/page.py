@@ -137,7 +137,6 @@ def _panels(summary: RunSummary) -> tuple[Section, ...]:
 
 
 def _sections(data: RunData, view: RunView) -> Iterator[Section]:
-    """Yield all sections; some have no blocks."""
     summary, n_trials = data.summary, len(data.main.points) if data.main else 0
     where = "On the test split" if summary.is_tested else f"On the {data.split} split, so far"
     yield Section(name="scores", title=where, blocks=("bars",), is_open=None)

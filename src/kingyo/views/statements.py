@@ -169,7 +169,6 @@ def better_than_bred(summary: RunSummary) -> str | None:
 
 
 def _leads(summary: RunSummary) -> list[Lead]:
-    """Return the leads of the winner that is best or was compared with the best baseline."""
     choice, bred = summary.choice, summary.winner
     if choice is None or bred is None or not choice.leads:
         return []

@@ -75,7 +75,6 @@ def progress_chart(data: RunData, main: SearchHistory, note: str) -> Chart:
 
 
 def _points(data: RunData, main: SearchHistory) -> Iterator[Spec]:
-    """Yield the trials, and those that were learned once more as triangles."""
     x, y = field("trial", axis={"grid": False, "tickMinStep": 1}), _score(data, main)
     title = data.summary.unit.title
     colours = {TRIAL: MUTED, **({LEARNED: "var(--violet)"} if main.learned else {})}
@@ -90,7 +89,6 @@ def _points(data: RunData, main: SearchHistory) -> Iterator[Spec]:
 
 
 def _score(data: RunData, main: SearchHistory) -> Spec:
-    """Return the axis of scores, which is long enough for all points and lines."""
     if main.unit.measure is not None:
         return field("score", scale={"zero": False})
     scores = [score for history in (main, *data.controls.values()) for _, score in history.scored]

@@ -175,7 +175,6 @@ def _dotted(where: str, place: Sequence[int | str]) -> str:
 
 
 def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> bool:
-    """Return whether a key is missing only because it is misspelt."""
     *above, key = problem["loc"] or ("",)
     unknown = (each["loc"] for each in problems if each["type"] == "extra_forbidden")
     beside = (str(loc[-1]) for loc in unknown if list(loc[:-1]) == above)
@@ -250,7 +249,6 @@ def _is_tag(part: object, model: type[BaseModel] | None) -> bool:
 
 
 def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
-    """Return the keys that the model at a location accepts."""
     types: list[object] = [model]
     for part in location:
         types = [inner for kind in types for inner in _step(kind, part)] or types
@@ -271,7 +269,6 @@ def _step(kind: object, part: int | str) -> Iterator[object]:
 
 
 def _flatten(kind: object) -> Iterator[object]:
-    """Yield the members of a union, without ``Annotated``."""
     if get_origin(kind) in (dict, Mapping, list, tuple) or not get_args(kind):
         yield kind
         return

@@ -69,7 +69,6 @@ def _load(path: Path) -> list[object]:
 
 
 def _read_text(path: Path) -> str:
-    """Read a file or a pipe of at most ``_MAX_BYTES`` bytes."""
     with path.open("rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:

@@ -136,7 +136,6 @@ def _imported(path: Path, root: Path) -> Iterator[Path]:
 
 
 def _folders(path: Path, root: Path) -> list[Path]:
-    """Return the user's folders in which the imports of a file are looked up."""
     below = [Path(each).resolve() for each in sys.path]
     return [path.parent, root, *(each for each in below if each.is_relative_to(root))]
 
@@ -159,7 +158,6 @@ def _modules_in(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def _modules(name: str, folders: Sequence[Path]) -> Iterator[Path]:
-    """Yield the candidate files of a module and of its packages."""
     for folder in folders:
         place = folder
         for part in name.split("."):
@@ -248,7 +246,6 @@ def _opened_name(path: object, folder: object = -1) -> tuple[str, ...]:
 
 
 def _source(path: str) -> str:
-    """Return the module of a compiled file; other paths stay."""
     try:
         return source_from_cache(path) if path.endswith(".pyc") else path
     except ValueError:

@@ -170,7 +170,6 @@ def _known_keys(config: Config) -> Collection[str] | None:
 
 
 def _matters(key: str, one: Config, other: Config) -> bool:
-    """Return whether a difference between two complete, flat text configs affects the language part."""
     last = key.rpartition(".")[2]
     configs = one, other
     if key == "model_type":  # one type may be made of the other, as qwen2_vl_text of qwen2

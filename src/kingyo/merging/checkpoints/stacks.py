@@ -203,7 +203,6 @@ def _is_stack(prefix: str, blocks: Iterable[list[tuple[str, str]]]) -> bool:
 
 
 def _distinctive_words(prefix: str, prefixes: list[str]) -> str:
-    """Return a prefix without the words that all prefixes begin and end with."""
     split = [each.split(".") for each in prefixes]
     shortest = min(len(words) for words in split)
     lead = next((i for i in range(shortest) if len({words[i] for words in split}) > 1), shortest)

@@ -59,8 +59,6 @@ def _shape_of(piece: SliceMerge) -> object:
 
 
 class _Binder:
-    """Bind tensors, and record which layers the slices select."""
-
     def __init__(self, modules: Sequence[ModuleMerge], fits: FittedModels) -> None:
         self._fits = fits
         self._modules = {module.name: module for module in modules}

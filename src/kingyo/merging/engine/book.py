@@ -87,7 +87,6 @@ def references_of(recipe: Recipe, refuse: Refuse = lambda _: None) -> tuple[str,
 
 
 def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> Plan | None:
-    """Plan a recipe; None if it has mistakes or needs models that could not be opened."""
     recipe, mistakes, planned = step.recipe, list[KingyoError](), None
     report_errors(lambda: _check_parameters(recipe, folder, mistakes.append), mistakes.append, None)
     references = references_of(recipe, mistakes.append)

@@ -206,8 +206,6 @@ def fill(
 
 
 class _Batches:
-    """Writes that are computed together, batch after batch."""
-
     def __init__(self, end: Callable[[TensorJob, PendingWrite, bool], None]) -> None:
         self._end = end
         self._ready: list[tuple[TensorJob, PendingWrite]] = []

@@ -124,7 +124,6 @@ def _same(job: TensorJob, inputs: Sequence[AnyTensor]) -> Tensor:
 def _check_finite(
     job: TensorJob, named: Sequence[tuple[str, AnyTensor]], stats: TensorStats | None, read: Read
 ) -> None:
-    """Check the sources; the cache remembers those that are finite."""
     for identity, tensor in named:
         name = f"finite\n{job.name}\n{identity}"
         if stats is not None and stats.get(name) is not None:

@@ -154,7 +154,6 @@ def _bad_names(book: RecipeBook) -> Iterator[KingyoError]:
 
 
 def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator[Diagnostic]:
-    """Yield what may harm the result of a recipe, in its opened models and its plan."""
     yield from _compare_tokenizers(recipe, models)
     for reference in recipe.references:
         for note in models[reference].notes if reference in models else ():

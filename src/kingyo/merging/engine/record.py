@@ -83,7 +83,6 @@ def _label(names: Sequence[str]) -> str:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Return the numbers of layers in order, as a range if none is missing."""
     if len(numbers) == 1:
         return str(numbers[0])
     is_range = numbers[-1] - numbers[0] == len(numbers) - 1
@@ -106,7 +105,6 @@ def _how(jobs: Sequence[TensorJob]) -> tuple[str, ...]:
 
 
 def _range_text(values: Sequence[float | bool]) -> str:
-    """Return the smallest and the largest value of a parameter in a group."""
     ends = (min(values), max(values))
     least, most = (str(end).lower() if isinstance(end, bool) else f"{end:.4g}" for end in ends)
     return least if least == most else f"{least}…{most}"

@@ -151,8 +151,6 @@ def into(plan: Plan, weights: Mapping[str, Tensor], options: MergeOptions | None
 
 
 class _LiveSink:
-    """Fill live tensors; directly, if they have the dtype of the results."""
-
     def __init__(self, plan: Plan, weights: Mapping[str, Tensor], *, nonfinite: bool) -> None:
         self._tensors = plan.sources.mapped
         self._facts = plan.sources.facts

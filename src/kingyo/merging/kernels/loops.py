@@ -351,7 +351,6 @@ def _with_tensors(text: str, weighted: WeightedSum, masks: Sequence[LoopMask], w
 
 
 def _next(number: float) -> float:
-    """Return the next larger float32; infinity stays."""
     if number == math.inf:
         return number
     (bits,) = struct.unpack("=I", struct.pack("=f", number))  # several times as fast as numpy.nextafter

@@ -321,8 +321,6 @@ def _runs(path: Sequence[Hop]) -> list[tuple[str, int, int, float]]:
 
 @dataclass(frozen=True, kw_only=True)
 class _PathEntry(Shape):
-    """An entry below ``path:``: one layer, or a range of layers without scales."""
-
     FORM: ClassVar[str] = LIST_HOPS
 
     model: Model

@@ -286,7 +286,6 @@ class Vocabulary:
         return self._id(like, key, value) if new is None else new
 
     def _new_role(self, like: str, key: str) -> int | None:
-        """Return the new id of a role such as ``eos_token`` if its token changes, else None."""
         role = key.removesuffix("_id")
         token = self.start.named.get(role) if role in _ROLES else None
         if token is None or token == self.models.stored[like].named.get(role):

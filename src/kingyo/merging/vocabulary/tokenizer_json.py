@@ -195,7 +195,6 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
 def _declared_elsewhere(
     folder: Path, config: Mapping[str, object], legacy: Mapping[str, object]
 ) -> Iterator[tuple[str, int | None, Mapping[str, bool]]]:
-    """Yield tokens that transformers adds to those of tokenizer.json: token, id if given, flags."""
     decoder = config.get("added_tokens_decoder")
     if isinstance(decoder, dict):
         numbered = cast("dict[str, object]", decoder)

@@ -96,7 +96,6 @@ class ImageProcessor:
         return cls(processor, read)
 
     def __call__(self, image: Media) -> Tensor:
-        """Return the pixels of an image, [channels, height, width], which is the same for all images."""
         pixels = self._pixels(image)
         shape = tuple(pixels.shape)
         if self._shape not in (None, shape):

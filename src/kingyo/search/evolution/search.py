@@ -67,7 +67,6 @@ class _Loop:
             self._log.tell_again(list(group))
 
     def _ask(self) -> list[StoredTrial]:
-        """Ask for the next batch; return nothing while it has to wait, or if a limit is reached."""
         log, n_open = self._log, sum(map(len, self._open.values()))
         if log.search.is_asynchronous:
             is_free = n_open < self._evaluator.n_workers and log.room(n_open + 1) > n_open

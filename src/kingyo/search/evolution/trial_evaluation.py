@@ -148,7 +148,6 @@ class TrialEvaluator:
         return self._scorers[split].missing_value_reason(evaluation.scores)
 
     def _joined(self, split: Split, known: Evaluation | None, new: Evaluation) -> Evaluation:
-        """Return two parts of an evaluation as one, as the store reads it: in the order of the items."""
         if known is None:
             return replace(new, scores=self._ordered(split, new.scores), files=())
         return Evaluation(

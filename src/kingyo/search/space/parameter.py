@@ -168,7 +168,6 @@ class ParameterSpace:
         )
 
     def _groups_of(self, owner: str | None) -> str:
-        """Return the groups of a source, or with None those of parameters that all sources share."""
         own = self.own.get(owner) if owner is not None else None
         return self.groups if own is None or own.groups is None else own.groups
 

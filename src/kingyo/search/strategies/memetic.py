@@ -118,7 +118,6 @@ class Memetic(Wrapper):
         return self._learned
 
     def _best(self) -> tuple[Genome, tuple[int, ...]] | None:
-        """Return the best genome, with its number if it has one; None if there is nothing to learn."""
         scored = [each for each in (*self._known, *self._outcomes.values()) if each.failure is None]
         if not scored:
             return self._space.first, ()

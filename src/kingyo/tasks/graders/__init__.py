@@ -28,8 +28,6 @@ BATCH = 64  # answers that all graders score before the next ones, so that each 
 
 @dataclass(frozen=True, kw_only=True)
 class _NamedGrader:
-    """A grader. One with a reference may hang, and runs in another process: only a kill stops it."""
-
     name: str
     grader: Callable[..., object]
     reference: GraderReference | None

@@ -220,7 +220,6 @@ def _has_fields(part: object) -> bool:
 
 
 def _parts(kind: object) -> Iterator[object]:
-    """Yield the members of a union and what ``Annotated`` adds."""
     if get_args(kind) and get_origin(kind) not in (tuple, list, dict):
         for each in get_args(kind):
             yield from _parts(each)

@@ -249,8 +249,6 @@ def _measure(
 
 
 class _Histogram:
-    """Histogram of the magnitudes of a task vector, in logarithmic bins."""
-
     def __init__(self) -> None:
         self._counts: Counts = np.zeros(_BINS, dtype=np.int64)
         self._energies: Floats = np.zeros(_BINS)

@@ -209,8 +209,6 @@ class _Choice(BaseModel):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers requests of the page."""
-
     protocol_version = "HTTP/1.1"
     server_version = "kingyo"
     sys_version = ""

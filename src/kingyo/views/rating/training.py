@@ -147,7 +147,6 @@ def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
 def _measured(
     features: str, data: ChoiceData, numbers: PairChoices, penalty: float, raters: int
 ) -> TrainingReport:
-    """Measure the way of training on held-out prompts."""
     is_decided = data.scores != 0.5
     own = _hits(held_out_logits(data), data.scores)[is_decided]
     logits = np.zeros(len(data.scores))  # by strengths of models that were fitted without the choice's prompt

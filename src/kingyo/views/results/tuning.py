@@ -162,7 +162,6 @@ class Learning:
     bred: Origin | None
 
     def __str__(self) -> str:
-        """Say what learning cost and brought, and whether the bred model is learned."""
         trials = f"trial{'s' if self.lessons > 1 else ''} {joined([str(number) for number in self.trials])}"
         mark = "≈ " if self.estimated else ""
         bests = {
