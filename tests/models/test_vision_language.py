@@ -123,7 +123,7 @@ def test_features_from_a_file_give_the_same_numbers(
     seeing: LiveVisionLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = [(prompt, "a red square") for prompt in questions(seeing)]
-    seeing.forget_images()
+    seeing._features.kept.clear()
     in_memory = seeing.log_likelihood_about(pairs)
     n_bytes = seeing._features.kept.n_bytes
     assert n_bytes > 0

@@ -63,9 +63,6 @@ class LiveVisionLanguageModel(LiveDecoder):
     def kept_bytes(self) -> int:
         return self._features.kept.n_bytes + self._features.kept.n_file_bytes
 
-    def forget_images(self) -> None:
-        self._features.kept.clear()
-
     def write(
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:

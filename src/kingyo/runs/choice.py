@@ -100,11 +100,6 @@ class ChosenSources:
         frame = () if self.frame is None or self.frame in self.chosen else (self.frame,)
         return (*self.chosen, *frame)
 
-    @property
-    def is_trimmed(self) -> bool:
-        """Whether the merge of the chosen sources leaves out parts of them."""
-        return any(len(set(row)) > 1 for row in self.weights.values())
-
     def to_json(self) -> dict[str, object]:
         return {
             "candidates": list(self.sources),
@@ -177,21 +172,16 @@ def with_sources(
         drawn = _drawn(sorted(choice.sources), sorted(choice.chosen), config.seed)
         data["controls"] = {**controls, RANDOM_SOURCES: {name: config.sources[name] for name in drawn}}
     own = _section(asked, "merge")
-    if decides_merge(asked):
+    if own.keys() <= {"frame"} and asked.get("space") != "dataflow":
         data["merge"] = _merge_of(choice, layout)
     elif choice.frame is not None and own:
         data["merge"] = {**own, "frame": choice.frame}
     return data
 
 
-def decides_merge(asked: Mapping[str, object]) -> bool:
-    """Return whether the choice decides how the chosen sources are merged."""
-    return _section(asked, "merge").keys() <= {"frame"} and asked.get("space") != "dataflow"
-
-
 def _merge_of(choice: ChosenSources, layout: Layout) -> dict[str, object]:
     groups, rows = _spans_of(layout, MOST_GENES // len(choice.chosen)), dict(choice.weights)
-    if choice.is_trimmed:  # as many spans as the search can use, within those of the choice
+    if any(len(set(row)) > 1 for row in rows.values()):  # spans are left out: as many more as there is room
         n = len(next(iter(rows.values())))
         n_spans = len(layout.groups(groups))
         n_spans = max(n, n_spans - n_spans % n)

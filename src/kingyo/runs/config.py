@@ -303,10 +303,6 @@ RESERVED_NAMES = ("bred", "uniform", "random", "grid", *TRAININGS, RANDOM_SOURCE
 """Names that no source may have: of winner, uniform merge and controls."""
 
 
-def _default_finalists(run: Mapping[str, object]) -> int:
-    return 8 if run.get("objectives") else 4
-
-
 class RunConfig(StrictModel):
     """The content of a run.yaml.
 
@@ -363,7 +359,7 @@ class RunConfig(StrictModel):
     budget: Budget
     controls: Controls = Controls()
     tune: Annotated[TuneConfig | None, BeforeValidator(_switched)] = None
-    finalists: Count = Field(default_factory=_default_finalists)
+    finalists: Count = Field(default_factory=lambda run: 8 if run.get("objectives") else 4)
     batch_size: Count = 128
     device: str = "cpu"
     threads: Annotated[Count, Field(le=MAX_THREADS)] | None = None

@@ -127,7 +127,8 @@ def descend(
     low, high = (np.array([getattr(axis, end) for axis in axes]) for end in ("low", "high"))
     places = {name: place for place, name in enumerate(dict.fromkeys(axis.family for axis in axes))}
     width, family = high - low, np.array([places[axis.family] for axis in axes], dtype=np.intp)
-    precision = 1 / sum(map(_terms, examples))
+    sizes = (1 if each.others else len(each.answer.encode()) / BYTES_PER_TOKEN for each in examples)
+    precision = 1 / sum(max(1.0, size) for size in sizes)
     genome = np.array(start)
     moment, square = np.zeros_like(genome), np.zeros_like(genome)
     drawn, losses = batches(examples, descent.batch_size, descent.seed), list[float]()
@@ -144,10 +145,6 @@ def descend(
         genome = np.clip(genome - rate * width * change, low, high)
         descent.progress(step)
     return tuple(genome.tolist()), losses
-
-
-def _terms(example: Example) -> float:
-    return 1.0 if example.others else max(1.0, len(example.answer.encode()) / BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -177,7 +177,7 @@ class ItemGp(BaseStrategy):
         count = self._history.count + 1
         again = count >= REFITS * self._n_at_kernel_fit
         points, items = self._features(), [outcome.items for outcome in self._known]
-        for task in [task for task in self._tasks if task.has_items] or self._tasks:  # failures have no items
+        for task in [task for task in self._tasks if task.columns] or self._tasks:  # failures have no items
             task.fit(points, items, self._sampler.is_weight, learn_shape=again)
         self._n_at_kernel_fit = count if again else self._n_at_kernel_fit
 

@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.core.types import Axis, ContinuingStrategy, Genome, Learn, Lesson, Outcome, Trial
+from kingyo.core.types import Axis, ContinuingStrategy, Genome, Learn, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, genes
 from kingyo.search.strategies.base import Size
 from kingyo.search.strategies.combinators import Stage, Wrapper, build_inner, families_of, stage_of
@@ -29,10 +29,6 @@ SOLVED = 0.98  # a score that leaves nothing to learn
 MOST_FAILURES = 2  # lessons without a gain
 NEAR, NEAREST = 0.4, 0.1  # of a factor's size, and of its range: how far the search goes from a learned point
 STRENGTHS = 0.25  # the same for strengths
-
-
-def learn_nothing(number: int, start: Genome) -> tuple[Genome, Lesson] | None:  # noqa: ARG001 (a Learn)
-    return None
 
 
 class Memetic(Wrapper):
@@ -66,7 +62,7 @@ class Memetic(Wrapper):
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__()
-        self.learn: Learn = learn_nothing
+        self.learn: Learn = lambda number, start: None  # noqa: ARG005 (a Learn)
         self._settings = settings
         self._seed = seed
         groups = families_of(axes, ordered=False) if settings.tie else [[i] for i in range(len(axes))]
@@ -167,8 +163,11 @@ class Memetic(Wrapper):
         if self._n_lessons and isinstance(self._inner, ContinuingStrategy):
             self._inner.continue_from(self._known_points(known))
             return
-        points = ((each, self._to_inner(each.trial.genome)) for each in known)
-        self._warm_start_inner([each for each, point in points if _is_within(axes, point)])
+        points = ((each, zip(axes, self._to_inner(each.trial.genome), strict=True)) for each in known)
+        within = [
+            each for each, genes in points if all(axis.low <= gene <= axis.high for axis, gene in genes)
+        ]
+        self._warm_start_inner(within)
 
 
 class LearnedSpace:
@@ -230,10 +229,6 @@ class LearnedSpace:
         factors = np.array(point[:n])[self._family]
         strength = 1 + sum(s * (pattern - 1) for s, pattern in zip(point[n:], self._patterns, strict=True))
         return tuple(np.clip(factors * strength, self._low, self._high).tolist())
-
-
-def _is_within(axes: Sequence[Axis], point: Genome) -> bool:
-    return all(axis.low <= gene <= axis.high for axis, gene in zip(axes, point, strict=True))
 
 
 STRATEGIES.register("memetic")(Memetic)

@@ -74,17 +74,13 @@ class TaskItems:
 
     def __init__(self, weight: float | None = None) -> None:
         self._given_weight = weight
-        self._columns: dict[str, int] = {}
+        self.columns: dict[str, int] = {}
         self._floor = 0.0
         self.weight = 0.0
         self.levels: Sequence[_Level] = ()  # empty before the first fit
 
-    @property
-    def has_items(self) -> bool:
-        return bool(self._columns)
-
     def add_item(self, item: str) -> None:
-        self._columns.setdefault(item, len(self._columns))
+        self.columns.setdefault(item, len(self.columns))
 
     def score(self, ability: Callable[[Posterior], Matrix]) -> Matrix:
         return self._floor + np.sum([level.score(ability(level.posterior)) for level in self.levels], axis=0)
@@ -108,7 +104,7 @@ class TaskItems:
         scores, seen = self._matrix(known)
         (cuts, steps, floor), priors = _scale(scores[seen > 0]), self._priors()
         if len(priors) != len(cuts):
-            priors = [first_prior(is_weight, len(self._columns))] * len(cuts)
+            priors = [first_prior(is_weight, len(self.columns))] * len(cuts)
             learn_shape = True
         failures = np.array([0.0 if items else FAILURE_WEIGHT for items in known])
         levels: list[_Level] = []
@@ -118,20 +114,20 @@ class TaskItems:
             posterior = fit_posterior(observed, prior, learn_shape=learn_shape)
             levels.append(_Level(posterior=posterior, step=step))
         self.levels, self._floor = levels, floor
-        self.weight = float(len(self._columns)) if self._given_weight is None else self._given_weight
+        self.weight = float(len(self.columns)) if self._given_weight is None else self._given_weight
 
     def _priors(self) -> list[Prior]:
         priors = [level.posterior.prior for level in self.levels]
-        new = np.zeros(len(self._columns) - len(priors[0].difficulty)) if priors else np.zeros(0)
+        new = np.zeros(len(self.columns) - len(priors[0].difficulty)) if priors else np.zeros(0)
         return [replace(prior, difficulty=np.append(prior.difficulty, new)) for prior in priors]
 
     def _matrix(self, known: Sequence[Mapping[str, float]]) -> tuple[Matrix, Matrix]:
         """Return rounded scores, shape (trials, items), and a mask of the same shape: 1 if scored, else 0."""
-        shape = (len(known), len(self._columns))
+        shape = (len(known), len(self.columns))
         scores, seen = np.zeros(shape), np.zeros(shape)
         for row, scored in enumerate(known):
-            items = [item for item in scored if item in self._columns]
-            columns = [self._columns[item] for item in items]
+            items = [item for item in scored if item in self.columns]
+            columns = [self.columns[item] for item in items]
             scores[row, columns] = np.round([scored[item] for item in items], DECIMALS)
             seen[row, columns] = 1.0
         return scores, seen

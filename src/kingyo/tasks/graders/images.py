@@ -109,17 +109,13 @@ class ClipGrader:
 
     def _scored(self, cosine: float, towers: TwoTowers) -> float:
         if self.score == "clipscore":
-            return _within_0_and_1(self.scale * cosine)
+            return float(np.clip(self.scale * cosine, 0, 1))  # NaN stays: it is no score
         shift = towers.bias if self.score == "probability" else -(self.par or 0.0)
         logit = towers.scale * cosine + (shift or 0.0)
         return 0.5 * (1 + math.tanh(logit / 2))
 
     def _text_of(self, item: Item) -> str:
         return item.prompt if self.text is None else fill_template(self.text, item.fields, item.place)
-
-
-def _within_0_and_1(number: float) -> float:
-    return number if math.isnan(number) else min(1.0, max(0.0, number))  # NaN is no score
 
 
 Share = Annotated[Real, Field(ge=-1, le=1)]
