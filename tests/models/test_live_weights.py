@@ -5,6 +5,7 @@ that it gives when transformers loads it.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from kingyo.merging.recipe import Recipe, Source
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
 from kingyo.models.training import gradients
+from tests.decoders import maker
 from tests.merging.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write
 from tests.models.vision_families import FAMILIES, build, inputs
 from tests.slow import slow
@@ -33,15 +35,7 @@ from tests.slow import slow
 Make = Callable[[], PreTrainedModel]
 
 
-def classifier(family: str, **config: Any) -> Make:
-    def make() -> PreTrainedModel:
-        config_class = getattr(transformers, f"{family}Config")
-        model_class = getattr(transformers, f"{family}ForImageClassification")
-        return model_class(config_class(num_labels=3, **config))
-
-    return make
-
-
+classifier = partial(maker, head="ForImageClassification", num_labels=3)
 MAKERS: Mapping[str, Make] = {
     **ARCHITECTURES,
     "deit": classifier("DeiT", **VISION),
@@ -126,10 +120,7 @@ def test_writing_a_model_that_sees_by_the_names_of_its_release(tmp_path: Path, n
 @pytest.mark.parametrize("prefix", ["", "model."])
 @pytest.mark.parametrize("original", [True, False])
 def test_experts_whose_names_lack_the_prefix(tmp_path: Path, prefix: str, original: bool) -> None:
-    def tied() -> PreTrainedModel:
-        config = transformers.Qwen2MoeConfig(**DECODER, **MOE, tie_word_embeddings=True)
-        return transformers.Qwen2MoeForCausalLM(config)
-
+    tied = maker("Qwen2Moe", **DECODER, **MOE, tie_word_embeddings=True)
     first, second = (write(tied, tmp_path / str(n), seed=n, save_original_format=original) for n in (1, 2))
     for folder in (first, second):
         rename(folder, lambda tensor: prefix + tensor.removeprefix("model."))
