@@ -1,6 +1,5 @@
 """Greedy generation in batches with stop strings, compared with transformers."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.models.tokens import Text
+from tests.merging.checkpoints.fitting import restate
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama, tokenizer
 
@@ -46,13 +46,6 @@ def test_answers_are_counted_by_batches(live: LiveModel) -> None:
     assert counts == [Answered(n, n, 7) for n in (3, 6, 7)]
 
 
-@pytest.mark.parametrize("batch_size", [1, 100])
-def test_batches_do_not_change_the_text(live: LiveModel, checkpoint: Path, batch_size: int) -> None:
-    other = LiveModel.load(checkpoint, LoadOptions(batch_size=batch_size))
-    fill(other, 0)
-    assert other.generate(PROMPTS, max_new_tokens=12) == live.generate(PROMPTS, max_new_tokens=12)
-
-
 def test_text_ends_before_the_first_stop_string_while_other_rows_go_on(live: LiveModel) -> None:
     free = live.generate(PROMPTS, max_new_tokens=20)
     stop = [free[0][5:7], free[1][8:10]]
@@ -69,8 +62,7 @@ def test_an_end_token_ends_the_text(tmp_path: Path) -> None:
     fill(model, 0)
     free = model.generate(PROMPTS, max_new_tokens=10)
     token = tokenizer().convert_tokens_to_ids(free[0].split()[2])
-    config = folder / "generation_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "eos_token_id": [2, token]}))
+    restate(folder, "generation_config.json", eos_token_id=[2, token])
     ended = LiveModel.load(folder)
     fill(ended, 0)
     assert ended.generate(PROMPTS[:1], max_new_tokens=10) == [" ".join(free[0].split()[:2])]
@@ -79,9 +71,8 @@ def test_an_end_token_ends_the_text(tmp_path: Path) -> None:
 def test_sampling_settings_of_a_checkpoint_are_ignored(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
     plain = LiveModel.load(folder)
-    config = folder / "generation_config.json"
     sampling = {"do_sample": True, "temperature": 5.0, "top_k": 3, "repetition_penalty": 9.0}
-    config.write_text(json.dumps({**json.loads(config.read_text()), **sampling}))
+    restate(folder, "generation_config.json", **sampling)
     sampled = LiveModel.load(folder)
     fill(plain, 0)
     fill(sampled, 0)
@@ -111,8 +102,7 @@ def test_an_end_at_the_token_limit_is_not_a_cut(tmp_path: Path, end: str) -> Non
     third = words(live.generate(PROMPTS[:1], max_new_tokens=3)[0], add_special_tokens=False).input_ids[-1]
     stop = [words.decode([third]).strip()] if end == "string" else []
     if end == "token":
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": third}))
+        restate(folder, eos_token_id=third)
         (folder / "generation_config.json").unlink(missing_ok=True)
         live = LiveModel.load(folder)
         fill(live, 0)
