@@ -19,7 +19,7 @@ from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Options, Qu
 from kingyo.models.vision.images import ImageProcessor
 from kingyo.testing.kinds import ModelKindContract
 from tests.merging.checkpoints.fitting import restate
-from tests.models.classifiers import LABELS, PROCESSOR, picture, vit
+from tests.models.classifiers import LABELS, PROCESSOR, encoded, picture, vit
 from tests.tasks.pictures import media
 
 KIND = MODEL_KINDS.get("image-classification")
@@ -54,12 +54,6 @@ def test_class_scores_match_transformers(tmp_path: Path) -> None:
         logits = model(**processor(images=opened, return_tensors="pt")).logits
     torch.testing.assert_close(torch.tensor(live.rate_classes(images)), logits.log_softmax(-1))  # type: ignore[attr-defined]
     assert live.classes == LABELS  # type: ignore[attr-defined]
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **how: Any) -> Media:
-    stream = BytesIO()
-    image.save(stream, kind, **how)
-    return media(stream.getvalue(), f"image/{kind.lower()}")
 
 
 def processor(folder: Path) -> ImageProcessor:

@@ -17,7 +17,7 @@ from kingyo.models.vision.images import read_image
 from tests.models.classifiers import vit
 from tests.tiny_judges import clip, picture, siglip
 
-PICTURES = [picture((200, 30, 30)), picture((30, 200, 30)), picture((30, 30, 200))]
+PICTURES = [picture((255, 0, 0)), picture((0, 255, 0)), picture((0, 0, 255))]
 
 
 def test_efficientnet_lite0_has_imagenet_weights() -> None:
