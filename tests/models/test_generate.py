@@ -58,24 +58,19 @@ def test_text_ends_before_the_first_stop_string_while_other_rows_go_on(live: Liv
 
 def test_an_end_token_ends_the_text(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
-    model = LiveModel.load(folder)
-    fill(model, 0)
-    free = model.generate(PROMPTS, max_new_tokens=10)
+    free = fill(LiveModel.load(folder)).generate(PROMPTS, max_new_tokens=10)
     token = tokenizer().convert_tokens_to_ids(free[0].split()[2])
     restate(folder, "generation_config.json", eos_token_id=[2, token])
-    ended = LiveModel.load(folder)
-    fill(ended, 0)
+    ended = fill(LiveModel.load(folder))
     assert ended.generate(PROMPTS[:1], max_new_tokens=10) == [" ".join(free[0].split()[:2])]
 
 
 def test_sampling_settings_of_a_checkpoint_are_ignored(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
-    plain = LiveModel.load(folder)
+    plain = fill(LiveModel.load(folder))
     sampling = {"do_sample": True, "temperature": 5.0, "top_k": 3, "repetition_penalty": 9.0}
     restate(folder, "generation_config.json", **sampling)
-    sampled = LiveModel.load(folder)
-    fill(plain, 0)
-    fill(sampled, 0)
+    sampled = fill(LiveModel.load(folder))
     assert sampled.generate(PROMPTS, max_new_tokens=8) == plain.generate(PROMPTS, max_new_tokens=8)
 
 
@@ -96,16 +91,14 @@ def test_broken_weights_are_named(live: LiveModel) -> None:
 @pytest.mark.parametrize("end", ["token", "string"])
 def test_an_end_at_the_token_limit_is_not_a_cut(tmp_path: Path, end: str) -> None:
     folder = llama(tmp_path / "model")
-    live = LiveModel.load(folder)
-    fill(live, 0)
+    live = fill(LiveModel.load(folder))
     words = AutoTokenizer.from_pretrained(folder)
     third = words(live.generate(PROMPTS[:1], max_new_tokens=3)[0], add_special_tokens=False).input_ids[-1]
     stop = [words.decode([third]).strip()] if end == "string" else []
     if end == "token":
         restate(folder, eos_token_id=third)
         (folder / "generation_config.json").unlink(missing_ok=True)
-        live = LiveModel.load(folder)
-        fill(live, 0)
+        live = fill(LiveModel.load(folder))
     (at_the_limit,) = live.write(PROMPTS[:1], max_new_tokens=3, stop=stop)
     (before_it,) = live.write(PROMPTS[:1], max_new_tokens=2, stop=stop)
     assert (at_the_limit.is_cut, before_it.is_cut) == (False, True)

@@ -1,12 +1,10 @@
 """Train adapters with peft, and compare with its own merge. Tests are skipped if peft is not installed."""
 
-import json
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
@@ -57,12 +55,3 @@ def assert_as_peft(folder: Path) -> None:
         torch.testing.assert_close(tensor.float(), expected[name].float(), rtol=1e-6, atol=1e-6)
         moved += not torch.equal(tensor.float(), base.read(name).float())
     assert moved == len(checkpoint.changes)
-
-
-def write_pair(folder: Path, model: dict[str, Tensor], adapter: dict[str, Tensor], rank: int) -> None:
-    for name in ("m", "lora"):
-        (folder / name).mkdir()
-    (folder / "m/config.json").write_text("{}")
-    save_file(model, folder / "m/model.safetensors")
-    save_file(adapter, folder / "lora/adapter_model.safetensors")
-    (folder / "lora/adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank}))

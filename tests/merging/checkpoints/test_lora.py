@@ -16,10 +16,10 @@ from tests.merging.checkpoints.adapters import (
     merged_by_peft,
     opened,
     train,
-    write_pair,
 )
 from tests.merging.checkpoints.fitting import HEAD, fingerprint, restate, rewrite, with_tensor, without
 from tests.models_on_disk import FAMILIES, gpt2, llama, qwen2
+from tests.scout.weights import write, write_lora
 
 peft = pytest.importorskip("peft")
 
@@ -143,9 +143,9 @@ def test_a_model_other_than_the_configs_is_a_note(tmp_path: Path) -> None:
 def test_the_bits_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     """MKL's product depends on it for the shape 1000 × 33."""
     generator = torch.Generator().manual_seed(0)
-    parts = {"lora_A": (5, 33), "lora_B": (1000, 5)}
-    pair = {f"up.{name}.weight": torch.randn(shape, generator=generator) for name, shape in parts.items()}
-    write_pair(tmp_path, {"up.weight": torch.randn(1000, 33, generator=generator)}, pair, rank=5)
+    a, b, up = (torch.randn(shape, generator=generator) for shape in ((5, 33), (1000, 5), (1000, 33)))
+    write(tmp_path / "m", {"up.weight": up})
+    write_lora(tmp_path / "lora", "up", a, b)
     threads = torch.get_num_threads()
     try:
         results: list[Tensor] = []
@@ -165,15 +165,6 @@ def test_a_tied_head_reads_the_changed_embedding(tmp_path: Path) -> None:
     assert torch.equal(checkpoint.read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
     rewrite(tmp_path / "m", lambda all_: {**all_, HEAD: all_["model.embed_tokens.weight"].clone()})
     assert torch.equal(opened(tmp_path).read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
-
-
-def test_every_checkpoint_completes_a_live_model_of_its_folder(tmp_path: Path) -> None:
-    llama(tmp_path / "m")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
-    live = load_file(tmp_path / "m/model.safetensors")
-    for checkpoint in (open_checkpoint("m", tmp_path), opened(tmp_path)):
-        checkpoint.load_into(live)
-        assert all(torch.equal(live[name], checkpoint.read(name)) for name in checkpoint.tensors)
 
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj."
