@@ -143,13 +143,6 @@ def test_it_is_the_sum_over_the_continuation(checkpoint: Path) -> None:
     assert log_likelihoods == pytest.approx([by_hand(checkpoint, *pair) for pair in PAIRS], abs=1e-4)
 
 
-def test_padding_and_company_do_not_matter(live: LiveModel, checkpoint: Path) -> None:
-    together = live.log_likelihood(PAIRS)
-    alone = [live.log_likelihood([pair])[0] for pair in PAIRS]
-    assert together == pytest.approx(alone, abs=1e-3)
-    assert live.log_likelihood(PAIRS[::-1]) == pytest.approx(together[::-1], abs=1e-3)
-
-
 def test_space_at_the_boundary_belongs_to_the_continuation(live: LiveModel) -> None:
     assert live.log_likelihood([("1 + 2 = ", "3")]) == pytest.approx(live.log_likelihood([("1 + 2 =", " 3")]))
 
