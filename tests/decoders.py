@@ -1,12 +1,15 @@
 """Tiny decoders of many architectures with loud random weights, and their logits with and without a cache."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
+
+from tests.models_on_disk import tokenizer
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 32,
@@ -37,7 +40,8 @@ def maker(family: str, head: str = "ForCausalLM", config: str | None = None, **s
     return make
 
 
-ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
+Make = Callable[[], PreTrainedModel]
+ARCHITECTURES: dict[str, Make] = {
     "llama": maker("Llama", **SHAPE),
     "mistral, sliding": maker("Mistral", **SHAPE, sliding_window=5),
     "qwen2": maker("Qwen2", **SHAPE),
@@ -64,7 +68,7 @@ MASK[0, :5] = 0
 POSITIONS = (MASK.cumsum(-1) - 1).clamp(min=0)
 
 
-def loud(make: Callable[[], PreTrainedModel], seed: int) -> PreTrainedModel:
+def loud(make: Make, seed: int) -> PreTrainedModel:
     generator = torch.Generator().manual_seed(seed)
     model = make()
     for tensor in model.parameters():
@@ -73,6 +77,14 @@ def loud(make: Callable[[], PreTrainedModel], seed: int) -> PreTrainedModel:
         else:
             tensor.add_(0.1 * torch.randn(tensor.shape, generator=generator))
     return model
+
+
+def save_pair(a: Make, b: Make, folder: Path, write: Callable[[Make, int], PreTrainedModel] = loud) -> Path:
+    """Write the models ``a`` and ``b``."""
+    for seed, (name, make) in enumerate((("a", a), ("b", b))):
+        write(make, seed).save_pretrained(folder / name)
+        tokenizer().save_pretrained(folder / name)
+    return folder
 
 
 @torch.inference_mode()

@@ -14,6 +14,18 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from kingyo.merging.lineage import read_front_matter
 
+OPEN = """
+import sys
+from kingyo.merging.checkpoints import open_checkpoint
+from kingyo.errors import KingyoError
+tensor, *references = sys.argv[1:]
+for reference in references:
+    try:
+        opened = open_checkpoint(reference, allow_pickle=reference.startswith("org/old"))
+        print(float(opened.read(tensor)[0]))
+    except KingyoError as error:
+        print(error)
+"""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODIFIED = "2026-01-02T03:04:05.000Z"
 PAGE = 2

@@ -3,6 +3,7 @@
 import json
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -44,7 +45,11 @@ def vit(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def picture(colour: tuple[int, int, int], size: int = 8) -> Media:
+def encoded(image: Image.Image, kind: str = "PNG", **how: Any) -> Media:
     stream = BytesIO()
-    Image.new("RGB", (size, size), colour).save(stream, "PNG")
-    return media(stream.getvalue())
+    image.save(stream, kind, **how)
+    return media(stream.getvalue(), f"image/{kind.lower()}")
+
+
+def picture(colour: tuple[int, int, int], size: int = 8) -> Media:
+    return encoded(Image.new("RGB", (size, size), colour))

@@ -29,11 +29,12 @@ PROMPTS = [
 IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
 
 
-def fill(model: LiveModel, seed: int) -> None:
+def fill(model: LiveModel, seed: int = 0) -> LiveModel:
     generator = torch.Generator().manual_seed(seed)
     for tensor in model.weights.values():
         if tensor.dim() > 1:
             tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
+    return model
 
 
 @pytest.fixture(params=sorted(FAMILIES))
@@ -43,9 +44,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def live(checkpoint: Path) -> LiveModel:
-    model = LiveModel.load(checkpoint, LoadOptions(batch_size=3))
-    fill(model, 0)
-    return model
+    return fill(LiveModel.load(checkpoint, LoadOptions(batch_size=3)))
 
 
 @pytest.fixture(scope="module", params=EACH_FAMILY)

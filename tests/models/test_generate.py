@@ -1,6 +1,5 @@
 """Greedy generation in batches with stop strings, compared with transformers."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.models.tokens import Text
+from tests.merging.checkpoints.fitting import restate
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama, tokenizer
 
@@ -46,13 +46,6 @@ def test_answers_are_counted_by_batches(live: LiveModel) -> None:
     assert counts == [Answered(n, n, 7) for n in (3, 6, 7)]
 
 
-@pytest.mark.parametrize("batch_size", [1, 100])
-def test_batches_do_not_change_the_text(live: LiveModel, checkpoint: Path, batch_size: int) -> None:
-    other = LiveModel.load(checkpoint, LoadOptions(batch_size=batch_size))
-    fill(other, 0)
-    assert other.generate(PROMPTS, max_new_tokens=12) == live.generate(PROMPTS, max_new_tokens=12)
-
-
 def test_text_ends_before_the_first_stop_string_while_other_rows_go_on(live: LiveModel) -> None:
     free = live.generate(PROMPTS, max_new_tokens=20)
     stop = [free[0][5:7], free[1][8:10]]
@@ -65,26 +58,19 @@ def test_text_ends_before_the_first_stop_string_while_other_rows_go_on(live: Liv
 
 def test_an_end_token_ends_the_text(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
-    model = LiveModel.load(folder)
-    fill(model, 0)
-    free = model.generate(PROMPTS, max_new_tokens=10)
+    free = fill(LiveModel.load(folder)).generate(PROMPTS, max_new_tokens=10)
     token = tokenizer().convert_tokens_to_ids(free[0].split()[2])
-    config = folder / "generation_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "eos_token_id": [2, token]}))
-    ended = LiveModel.load(folder)
-    fill(ended, 0)
+    restate(folder, "generation_config.json", eos_token_id=[2, token])
+    ended = fill(LiveModel.load(folder))
     assert ended.generate(PROMPTS[:1], max_new_tokens=10) == [" ".join(free[0].split()[:2])]
 
 
 def test_sampling_settings_of_a_checkpoint_are_ignored(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
-    plain = LiveModel.load(folder)
-    config = folder / "generation_config.json"
+    plain = fill(LiveModel.load(folder))
     sampling = {"do_sample": True, "temperature": 5.0, "top_k": 3, "repetition_penalty": 9.0}
-    config.write_text(json.dumps({**json.loads(config.read_text()), **sampling}))
-    sampled = LiveModel.load(folder)
-    fill(plain, 0)
-    fill(sampled, 0)
+    restate(folder, "generation_config.json", **sampling)
+    sampled = fill(LiveModel.load(folder))
     assert sampled.generate(PROMPTS, max_new_tokens=8) == plain.generate(PROMPTS, max_new_tokens=8)
 
 
@@ -105,17 +91,14 @@ def test_broken_weights_are_named(live: LiveModel) -> None:
 @pytest.mark.parametrize("end", ["token", "string"])
 def test_an_end_at_the_token_limit_is_not_a_cut(tmp_path: Path, end: str) -> None:
     folder = llama(tmp_path / "model")
-    live = LiveModel.load(folder)
-    fill(live, 0)
+    live = fill(LiveModel.load(folder))
     words = AutoTokenizer.from_pretrained(folder)
     third = words(live.generate(PROMPTS[:1], max_new_tokens=3)[0], add_special_tokens=False).input_ids[-1]
     stop = [words.decode([third]).strip()] if end == "string" else []
     if end == "token":
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": third}))
+        restate(folder, eos_token_id=third)
         (folder / "generation_config.json").unlink(missing_ok=True)
-        live = LiveModel.load(folder)
-        fill(live, 0)
+        live = fill(LiveModel.load(folder))
     (at_the_limit,) = live.write(PROMPTS[:1], max_new_tokens=3, stop=stop)
     (before_it,) = live.write(PROMPTS[:1], max_new_tokens=2, stop=stop)
     assert (at_the_limit.is_cut, before_it.is_cut) == (False, True)
@@ -158,13 +141,6 @@ def test_it_is_the_sum_over_the_continuation(checkpoint: Path) -> None:
     live = LiveModel.load(checkpoint, LoadOptions(batch_size=2))
     log_likelihoods = live.log_likelihood(PAIRS)
     assert log_likelihoods == pytest.approx([by_hand(checkpoint, *pair) for pair in PAIRS], abs=1e-4)
-
-
-def test_padding_and_company_do_not_matter(live: LiveModel, checkpoint: Path) -> None:
-    together = live.log_likelihood(PAIRS)
-    alone = [live.log_likelihood([pair])[0] for pair in PAIRS]
-    assert together == pytest.approx(alone, abs=1e-3)
-    assert live.log_likelihood(PAIRS[::-1]) == pytest.approx(together[::-1], abs=1e-3)
 
 
 def test_space_at_the_boundary_belongs_to_the_continuation(live: LiveModel) -> None:

@@ -19,14 +19,10 @@ from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Options, Qu
 from kingyo.models.vision.images import ImageProcessor
 from kingyo.testing.kinds import ModelKindContract
 from tests.merging.checkpoints.fitting import restate
-from tests.models.classifiers import LABELS, PROCESSOR, picture, vit
+from tests.models.classifiers import LABELS, PROCESSOR, encoded, picture, vit
 from tests.tasks.pictures import media
 
 KIND = MODEL_KINDS.get("image-classification")
-
-
-def item(n: int) -> Item:
-    return Item(id=f"i{n}", prompt="", answer="red", media=(picture((n, 2 * n, 3 * n)),))
 
 
 class TestImageClassification(ModelKindContract):
@@ -40,7 +36,8 @@ class TestImageClassification(ModelKindContract):
         return model.rate_classes([picture((n, 200, 9)) for n in range(3)])
 
     def make_items(self) -> Sequence[Item]:
-        return [item(n) for n in range(3)]
+        pictures = (picture((n, 2 * n, 3 * n)) for n in range(3))
+        return [Item(id=each.name, prompt="", answer="red", media=(each,)) for each in pictures]
 
     def make_options(self) -> Options:
         return {"image": "image", "label": "label"}
@@ -59,19 +56,8 @@ def test_class_scores_match_transformers(tmp_path: Path) -> None:
     assert live.classes == LABELS  # type: ignore[attr-defined]
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **how: Any) -> Media:
-    stream = BytesIO()
-    image.save(stream, kind, **how)
-    return media(stream.getvalue(), f"image/{kind.lower()}")
-
-
 def processor(folder: Path) -> ImageProcessor:
     return ImageProcessor.load(folder, remote_code=False)
-
-
-def changed(folder: Path, **keys: object) -> Path:
-    (folder / "preprocessor_config.json").write_text(json.dumps({**PROCESSOR, **keys}))
-    return folder
 
 
 def refused(folder: Path, *images: Media) -> KingyoError:
@@ -114,19 +100,20 @@ def test_a_broken_image_processor_is_one_clear_error(tmp_path: Path, content: by
 def test_an_incompatible_processor_is_reported_before_the_run(
     tmp_path: Path, keys: dict[str, object], received: str
 ) -> None:
-    error = refused(changed(vit(tmp_path / "m"), **keys))
+    error = refused(restate(vit(tmp_path / "m"), "preprocessor_config.json", **keys))
     assert received in error.received and "preprocessor_config.json" in error.argument + error.remedy
 
 
 def test_pixels_of_another_shape_are_reported_with_the_first_image(tmp_path: Path) -> None:
-    live = KIND.load(changed(vit(tmp_path / "m"), size={"height": 16, "width": 16}), LoadOptions())
+    size = {"height": 16, "width": 16}
+    live = KIND.load(restate(vit(tmp_path / "m"), "preprocessor_config.json", size=size), LoadOptions())
     with pytest.raises(KingyoError) as error:
         live.rate_classes([picture((1, 2, 3))])  # type: ignore[attr-defined]
     assert "[3, 16, 16]" in error.value.received
 
 
 def test_images_that_are_not_resized_must_have_one_size(tmp_path: Path) -> None:
-    path = changed(vit(tmp_path / "m"), do_resize=False)
+    path = restate(vit(tmp_path / "m"), "preprocessor_config.json", do_resize=False)
     images = [picture((1, 2, 3)), picture((3, 2, 1), size=9)]
     assert refused(path, *images).argument == f"image {images[1].name}"
     with pytest.raises(KingyoError, match=f"image {images[1].name}"):

@@ -5,13 +5,14 @@ that it gives when transformers loads it.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -26,22 +27,16 @@ from kingyo.merging.recipe import Recipe, Source
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
 from kingyo.models.training import gradients
+from tests.decoders import maker
 from tests.merging.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write
+from tests.merging.checkpoints.fitting import rewrite
 from tests.models.vision_families import FAMILIES, build, inputs
 from tests.slow import slow
 
 Make = Callable[[], PreTrainedModel]
 
 
-def classifier(family: str, **config: Any) -> Make:
-    def make() -> PreTrainedModel:
-        config_class = getattr(transformers, f"{family}Config")
-        model_class = getattr(transformers, f"{family}ForImageClassification")
-        return model_class(config_class(num_labels=3, **config))
-
-    return make
-
-
+classifier = partial(maker, head="ForImageClassification", num_labels=3)
 MAKERS: Mapping[str, Make] = {
     **ARCHITECTURES,
     "deit": classifier("DeiT", **VISION),
@@ -82,12 +77,6 @@ def stored(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def rename(folder: Path, change: Callable[[str], str]) -> Path:
-    tensors = {change(name): tensor for name, tensor in stored(folder).items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
-
-
 def check(name: str, folder: Path, other: Path) -> None:
     """Copy another model into the live one, tensor by tensor."""
     live = load(name, folder)
@@ -126,13 +115,10 @@ def test_writing_a_model_that_sees_by_the_names_of_its_release(tmp_path: Path, n
 @pytest.mark.parametrize("prefix", ["", "model."])
 @pytest.mark.parametrize("original", [True, False])
 def test_experts_whose_names_lack_the_prefix(tmp_path: Path, prefix: str, original: bool) -> None:
-    def tied() -> PreTrainedModel:
-        config = transformers.Qwen2MoeConfig(**DECODER, **MOE, tie_word_embeddings=True)
-        return transformers.Qwen2MoeForCausalLM(config)
-
+    tied = maker("Qwen2Moe", **DECODER, **MOE, tie_word_embeddings=True)
     first, second = (write(tied, tmp_path / str(n), seed=n, save_original_format=original) for n in (1, 2))
     for folder in (first, second):
-        rename(folder, lambda tensor: prefix + tensor.removeprefix("model."))
+        rewrite(folder, lambda all_: {prefix + name.removeprefix("model."): all_[name] for name in all_})
     check("qwen2_moe", first, second)
 
 
@@ -207,11 +193,13 @@ def test_weights_that_are_turned_when_loaded_are_refused(tmp_path: Path) -> None
     text = {**DECODER, **MOE, "head_dim": 4, "rope_parameters": {"mrope_section": [1, 1, 0]}}
     config = transformers.Qwen3VLMoeConfig(text_config=text, vision_config=vision)
     folder = write(lambda: transformers.Qwen3VLMoeForConditionalGeneration(config), tmp_path / "model")
-    tensors = {
-        name: tensor.transpose(1, 2).contiguous() if ".experts." in name else tensor
-        for name, tensor in stored(folder).items()
-    }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    rewrite(
+        folder,
+        lambda all_: {
+            name: each.transpose(1, 2).contiguous() if ".experts." in name else each
+            for name, each in all_.items()
+        },
+    )
     live = load("qwen3_vl_moe", folder)
     with pytest.raises(KingyoError) as caught:
         live_weights(live, folder)

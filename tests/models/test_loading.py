@@ -1,6 +1,5 @@
 """Loading: names of live tensors, writing in place, and errors."""
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from kingyo.models import loading
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.models.loading import widen
-from tests.merging.checkpoints.fitting import Evil, pickled, restate
+from tests.merging.checkpoints.fitting import Evil, pickled, restate, rewrite, with_tensor, without
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, qwen2
 
@@ -23,14 +22,6 @@ from tests.models_on_disk import gpt2, llama, qwen2
 def weights_file(folder: Path) -> Path:
     (file,) = folder.glob("*.safetensors")
     return file
-
-
-def digest(folder: Path) -> dict[str, str]:
-    return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.iterdir())
-        if file.is_file()
-    }
 
 
 def test_weights_are_the_checkpoint(checkpoint: Path) -> None:
@@ -53,10 +44,7 @@ def test_other_safetensors_in_the_folder_are_not_the_models(tmp_path: Path) -> N
 @pytest.mark.parametrize("build", [llama, qwen2])
 def test_a_tied_head_appears_once(tmp_path: Path, build) -> None:
     folder = build(tmp_path / "model", tied=True)
-    file = weights_file(folder)
-    stored = load_file(file)
-    stored["lm_head.weight"] = stored["model.embed_tokens.weight"].clone()
-    save_file(stored, file, metadata={"format": "pt"})
+    rewrite(folder, lambda all_: {**all_, "lm_head.weight": all_["model.embed_tokens.weight"].clone()})
     live = LiveModel.load(folder)
     assert "lm_head.weight" not in live.weights
     assert "model.embed_tokens.weight" in live.weights
@@ -64,11 +52,10 @@ def test_a_tied_head_appears_once(tmp_path: Path, build) -> None:
 
 def test_names_may_lack_the_prefix(tmp_path: Path) -> None:
     folder = gpt2(tmp_path / "model")
-    file = weights_file(folder)
-    stored = load_file(file)
+    stored = load_file(weights_file(folder))
     bare = {name.removeprefix("transformer."): tensor for name, tensor in stored.items()}
     bare["h.0.attn.bias"] = torch.ones(1, 1, 8, 8)  # a buffer in old checkpoints, not a weight
-    save_file(bare, file, metadata={"format": "pt"})
+    rewrite(folder, lambda _: bare)
     live = LiveModel.load(folder)
     assert set(live.weights) == set(bare) - {"h.0.attn.bias"}
 
@@ -90,16 +77,6 @@ def test_a_wrong_dtype_suggests(tmp_path: Path) -> None:
         LiveModel.load(llama(tmp_path / "model"), LoadOptions(dtype="bfloat61"))
 
 
-def changed(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], object]:
-    def damage(folder: Path) -> None:
-        file = weights_file(folder)
-        stored = load_file(file)
-        change(stored)
-        save_file(stored, file, metadata={"format": "pt"})
-
-    return damage
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -108,18 +85,9 @@ def changed(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Pa
         (lambda folder: (folder / "config.json").write_text("{"), "model: .*transformers"),
         (lambda folder: restate(folder, num_attention_heads=5), r"hidden size \(16\).*attention heads \(5\)"),
         (lambda folder: weights_file(folder).rename(folder / "pytorch_model.bin"), "model: .*safetensors"),
-        (
-            changed(lambda stored: stored.pop("model.layers.1.mlp.up_proj.weight")),
-            r"model\.layers\.1\.mlp\.up_proj\.weight.*1 missing",
-        ),
-        (
-            changed(lambda stored: stored.update({"model.norm.weight": torch.ones(3)})),
-            r"model\.norm\.weight: .*shape",
-        ),
-        (
-            changed(lambda stored: stored.update({"model.layers.9.extra.weight": torch.ones(3)})),
-            r"model\.layers\.9\.extra\.weight: ",
-        ),
+        (without("model.layers.1.mlp.up_proj.weight"), r"model\.layers\.1\.mlp\.up_proj\.weight.*1 missing"),
+        (with_tensor("model.norm.weight", torch.ones(3)), r"model\.norm\.weight: .*shape"),
+        (with_tensor("model.layers.9.extra.weight", torch.ones(3)), r"model\.layers\.9\.extra\.weight: "),
     ],
 )
 def test_a_broken_folder_is_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
@@ -137,12 +105,12 @@ def test_allowed_pickles_load_like_safetensors(
     folder = build(tmp_path / "model")
     expected = {name: tensor.clone() for name, tensor in LiveModel.load(folder).weights.items()}
     pickled(folder, shards)
-    before = digest(folder)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
     live = LiveModel.load(folder, LoadOptions(allow_pickle=True))
     assert list(live.weights) == list(expected)
     assert all(torch.equal(live.weights[name], tensor) for name, tensor in expected.items())
     fill(live, 3)
-    assert digest(folder) == before
+    assert before == {file: file.read_bytes() for file in folder.iterdir()}
     with pytest.raises(KingyoError, match=r"model: .*safetensors"):
         LiveModel.load(folder)
 

@@ -15,6 +15,7 @@ from kingyo.core.types import Drawing, DrawingPrompt, Item, Media
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, Question, known_kind
 from kingyo.testing.kinds import ModelKindContract
+from tests.merging.checkpoints.pipelines import INDEX
 from tests.tiny_pipelines import DRAW, EACH_PIPELINE, SIDE, WRITERS, stable_diffusion
 
 PROMPTS = [DrawingPrompt(f"a cat {n % 3}", n) for n in range(5)]
@@ -156,13 +157,7 @@ def test_a_transformer_with_a_second_text_encoder_reads_more(tmp_path: Path) -> 
 
 def test_the_kind_takes_denoisers_of_pipelines_that_draw_from_text() -> None:
     unet = {"_class_name": "UNet2DConditionModel"}
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-    }
+    index = {**INDEX, "vae": ["diffusers", "AutoencoderKL"]}
     assert known_kind(unet, index) is KIND
     assert known_kind(unet) is KIND  # a source; pipelines of others have what is around it
     assert known_kind({"_class_name": "AutoencoderKL"}, index) is None

@@ -50,10 +50,6 @@ WHOLE = {"sliding_window": None}
 TIED = {"tie_word_embeddings": True}
 
 
-def _nothing() -> dict[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """The parts of a checkpoint.
@@ -73,22 +69,22 @@ class Family:
 
     model: str
     text: str
-    decoder: Mapping[str, Any] = field(default_factory=_nothing)
-    text_config: Mapping[str, Any] = field(default_factory=_nothing)
+    decoder: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    text_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     vision: Mapping[str, Any]
-    config: Mapping[str, Any] = field(default_factory=_nothing)
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     ids: Mapping[str, str]
-    named: Mapping[str, str] = field(default_factory=_nothing)
+    named: Mapping[str, str] = field(default_factory=dict[str, Any])
     more: tuple[str, ...] = ()
     preprocessor: Mapping[str, Any]
-    processor: Mapping[str, Any] = field(default_factory=_nothing)
+    processor: Mapping[str, Any] = field(default_factory=dict[str, Any])
     image: str = "<image>"
     is_flat: bool = False
-    renamed: Mapping[str, str] = field(default_factory=_nothing)
+    renamed: Mapping[str, str] = field(default_factory=dict[str, Any])
     needs: tuple[str, ...] = ()
     pixels: tuple[int, ...] = (1, 3, 16, 16)
     n_tokens: int = 4
-    inputs: Mapping[str, Any] = field(default_factory=_nothing)
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ from transformers import AutoModelForCausalLM
 from kingyo.cli import app
 from kingyo.merging.recipe import Hop, Recipe, path_as_slices
 from kingyo.models.layers import Layers
-from tests.decoders import ARCHITECTURES, far, logits, loud
-from tests.models_on_disk import tokenizer
+from tests.decoders import ARCHITECTURES, far, logits, save_pair
 from tests.oracle.peer import Peer, read_tensors
 
 pytestmark = pytest.mark.oracle
@@ -23,9 +22,7 @@ FRANKEN = (("a", 0, 3), ("b", 1, 4), ("a", 2, 4))
 
 @pytest.mark.parametrize("kind", ["llama", "mistral, sliding", "gemma", "gpt2"])
 def test_mergekits_frankenmerge_is_the_path(kind: str, tmp_path: Path, peer: Peer) -> None:
-    for seed, name in enumerate("ab"):
-        loud(ARCHITECTURES[kind], seed).save_pretrained(tmp_path / name)
-        tokenizer().save_pretrained(tmp_path / name)
+    save_pair(ARCHITECTURES[kind], ARCHITECTURES[kind], tmp_path)
     hops = tuple(
         Hop(model=str(tmp_path / model), layer=layer)
         for model, first, end in FRANKEN
@@ -46,9 +43,7 @@ def test_a_path_written_as_slices_is_mergekits_model_with_the_bases_ends(
     tmp_path: Path, peer: Peer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`kingyo recipe --as slices` to mergekit, and the path itself by `kingyo merge`: the same weights."""
-    for seed, name in enumerate("ab"):
-        loud(ARCHITECTURES["llama"], seed).save_pretrained(tmp_path / name)
-        tokenizer().save_pretrained(tmp_path / name)
+    save_pair(ARCHITECTURES["llama"], ARCHITECTURES["llama"], tmp_path)
     hops = tuple(Hop(model=str(tmp_path / "b"), layer=layer) for layer in (1, 2, 2))
     path = Recipe(merge_method="passthrough", path=hops, base_model=str(tmp_path / "a"), dtype="float32")
     (tmp_path / "path.yaml").write_text(path.to_yaml())

@@ -1,13 +1,10 @@
 """Train adapters with peft, and compare with its own merge. Tests are skipped if peft is not installed."""
 
-import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
@@ -47,7 +44,7 @@ def opened(folder: Path, reference: str = "m+lora") -> AdaptedCheckpoint:
     return checkpoint
 
 
-def assert_as_peft(folder: Path, *, changed: int | None = None) -> None:
+def assert_as_peft(folder: Path) -> None:
     checkpoint, expected = opened(folder), merged_by_peft(folder / "m", folder / "lora")
     base = open_checkpoint("m", folder)
     assert checkpoint.tensors.keys() == base.tensors.keys()
@@ -58,24 +55,3 @@ def assert_as_peft(folder: Path, *, changed: int | None = None) -> None:
         torch.testing.assert_close(tensor.float(), expected[name].float(), rtol=1e-6, atol=1e-6)
         moved += not torch.equal(tensor.float(), base.read(name).float())
     assert moved == len(checkpoint.changes)
-    assert changed is None or moved == changed
-
-
-def write_pair(folder: Path, model: dict[str, Tensor], adapter: dict[str, Tensor], rank: int) -> None:
-    for name in ("m", "lora"):
-        (folder / name).mkdir()
-    (folder / "m/config.json").write_text("{}")
-    save_file(model, folder / "m/model.safetensors")
-    save_file(adapter, folder / "lora/adapter_model.safetensors")
-    (folder / "lora/adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank}))
-
-
-def edit_config(lora: Path, **changes: object) -> None:
-    file = lora / "adapter_config.json"
-    kept = {**json.loads(file.read_text()), **changes}
-    file.write_text(json.dumps({key: value for key, value in kept.items() if value is not ...}))
-
-
-def change(folder: Path, how: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    file = next(folder.glob("*.safetensors"))
-    save_file(how(load_file(file)), file, metadata={"format": "pt"})

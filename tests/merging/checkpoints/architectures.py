@@ -8,13 +8,13 @@ import contextlib
 import importlib.util
 import io
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers.utils import logging
+
+from tests.decoders import maker
 
 Built = Any  # a PreTrainedModel, or a ModelMixin of diffusers
 
@@ -63,23 +63,10 @@ LINEAR_ATTENTION = {
 }
 
 
-def _model(family: str, head: str, **config: Any) -> Built:
-    parsed = getattr(transformers, f"{family}Config")(**config)
-    return getattr(transformers, f"{family}{head}")(parsed)
-
-
-def _whole(family: str, head: str, **config: Any) -> Callable[[], Built]:
-    return partial(_model, family, head, **config)
-
-
-def _causal(family: str, **config: Any) -> Callable[[], Built]:
-    return _whole(family, "ForCausalLM", **config)
-
-
 def _vlm(
     family: str, text: Mapping[str, Any], vision: Mapping[str, Any], **config: Any
 ) -> Callable[[], Built]:
-    return _whole(family, "ForConditionalGeneration", text_config=text, vision_config=vision, **config)
+    return maker(family, "ForConditionalGeneration", text_config=text, vision_config=vision, **config)
 
 
 def _diffusers(name: str, **config: Any) -> Callable[[], Built]:
@@ -118,23 +105,21 @@ _QWEN_EYE = {"depth": 2, "hidden_size": 16, "num_heads": 4, "patch_size": 4}
 _SIGLIP = {**VISION, "model_type": "siglip_vision_model"}
 
 ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
-    "llama": _causal("Llama", **DECODER),
-    "qwen2": _causal("Qwen2", **DECODER),
-    "qwen3": _causal("Qwen3", **DECODER, head_dim=4),
-    "gemma2": _causal("Gemma2", **DECODER, head_dim=4),
-    "gemma3_text": lambda: transformers.Gemma3ForCausalLM(
-        transformers.Gemma3TextConfig(**DECODER, head_dim=4)
-    ),
-    "gpt2": _whole("GPT2", "LMHeadModel", vocab_size=64, n_embd=16, n_layer=3, n_head=4, n_positions=64),
-    "gpt_neox": _causal("GPTNeoX", **MULTI_HEAD),
-    "opt": _causal("OPT", **DECODER, ffn_dim=32, word_embed_proj_dim=16),
-    "phi3": _causal("Phi3", **DECODER, pad_token_id=0),
-    "falcon": _causal("Falcon", vocab_size=64, hidden_size=16, num_hidden_layers=3, num_attention_heads=4),
-    "bloom": _causal("Bloom", vocab_size=64, hidden_size=16, n_layer=3, n_head=4),
-    "mpt": _causal("Mpt", vocab_size=64, d_model=16, n_layers=3, n_heads=4),
-    "mamba": _causal("Mamba", vocab_size=64, hidden_size=16, num_hidden_layers=3, state_size=4),
-    "jamba": _causal("Jamba", **DECODER, **_JAMBA),
-    "qwen3_next": _causal(
+    "llama": maker("Llama", **DECODER),
+    "qwen2": maker("Qwen2", **DECODER),
+    "qwen3": maker("Qwen3", **DECODER, head_dim=4),
+    "gemma2": maker("Gemma2", **DECODER, head_dim=4),
+    "gemma3_text": maker("Gemma3", config="Gemma3TextConfig", **DECODER, head_dim=4),
+    "gpt2": maker("GPT2", "LMHeadModel", vocab_size=64, n_embd=16, n_layer=3, n_head=4, n_positions=64),
+    "gpt_neox": maker("GPTNeoX", **MULTI_HEAD),
+    "opt": maker("OPT", **DECODER, ffn_dim=32, word_embed_proj_dim=16),
+    "phi3": maker("Phi3", **DECODER, pad_token_id=0),
+    "falcon": maker("Falcon", vocab_size=64, hidden_size=16, num_hidden_layers=3, num_attention_heads=4),
+    "bloom": maker("Bloom", vocab_size=64, hidden_size=16, n_layer=3, n_head=4),
+    "mpt": maker("Mpt", vocab_size=64, d_model=16, n_layers=3, n_heads=4),
+    "mamba": maker("Mamba", vocab_size=64, hidden_size=16, num_hidden_layers=3, state_size=4),
+    "jamba": maker("Jamba", **DECODER, **_JAMBA),
+    "qwen3_next": maker(
         "Qwen3Next",
         **DECODER,
         **MOE,
@@ -143,21 +128,21 @@ ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
         shared_expert_intermediate_size=16,
         layer_types=["linear_attention", "full_attention", "linear_attention"],
     ),
-    "mixtral": _causal("Mixtral", **DECODER, num_local_experts=4),
-    "qwen2_moe": _causal("Qwen2Moe", **DECODER, **MOE, shared_expert_intermediate_size=16),
-    "qwen3_moe": _causal("Qwen3Moe", **DECODER, **MOE, head_dim=4),
-    "gpt_oss": _causal("GptOss", **DECODER, head_dim=4, num_local_experts=4),  # fused experts
-    "deepseek_v3": _causal("DeepseekV3", **{**DECODER, **_DEEPSEEK}),
-    "bert": _whole("Bert", "ForMaskedLM", **ENCODER, vocab_size=64),
-    "vit": _whole("ViT", "ForImageClassification", **VISION),
-    "clip": _whole(
+    "mixtral": maker("Mixtral", **DECODER, num_local_experts=4),
+    "qwen2_moe": maker("Qwen2Moe", **DECODER, **MOE, shared_expert_intermediate_size=16),
+    "qwen3_moe": maker("Qwen3Moe", **DECODER, **MOE, head_dim=4),
+    "gpt_oss": maker("GptOss", **DECODER, head_dim=4, num_local_experts=4),  # fused experts
+    "deepseek_v3": maker("DeepseekV3", **{**DECODER, **_DEEPSEEK}),
+    "bert": maker("Bert", "ForMaskedLM", **ENCODER, vocab_size=64),
+    "vit": maker("ViT", "ForImageClassification", **VISION),
+    "clip": maker(
         "CLIP",
         "Model",
         text_config={**ENCODER, "vocab_size": 64, "num_hidden_layers": 3},
         vision_config=VISION,
         projection_dim=8,
     ),
-    "siglip": _whole(
+    "siglip": maker(
         "Siglip",
         "Model",
         text_config={**ENCODER, "vocab_size": 64, "num_hidden_layers": 3},
@@ -185,9 +170,9 @@ ARCHITECTURES: Mapping[str, Callable[[], Built]] = {
     "idefics3": _vlm(
         "Idefics3", {**DECODER, "model_type": "llama", "pad_token_id": 0}, VISION, pad_token_id=0
     ),
-    "t5": _whole("T5", "ForConditionalGeneration", **T5),
-    "bart": _whole("Bart", "ForConditionalGeneration", **SEQ2SEQ),
-    "whisper": _whole(
+    "t5": maker("T5", "ForConditionalGeneration", **T5),
+    "bart": maker("Bart", "ForConditionalGeneration", **SEQ2SEQ),
+    "whisper": maker(
         "Whisper",
         "ForConditionalGeneration",
         **SEQ2SEQ,

@@ -17,15 +17,24 @@ HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], Mapping[str, Tensor]]) -> Path:
-    file = folder / "model.safetensors"
+    file = next(folder.glob("*.safetensors"))
     save_file(dict(change(load_file(file))), file, metadata={"format": "pt"})
     return folder
 
 
-def restate(folder: Path, **keys: Any) -> Path:
-    config = json.loads((folder / "config.json").read_text())
+def with_tensor(name: str, tensor: Tensor) -> Callable[[Path], Path]:
+    return lambda folder: rewrite(folder, lambda stored: {**stored, name: tensor})
+
+
+def without(name: str) -> Callable[[Path], Path]:
+    return lambda folder: rewrite(folder, lambda all_: {each: all_[each] for each in all_ if each != name})
+
+
+def restate(folder: Path, file: str = "config.json", **keys: Any) -> Path:
+    """Change keys of a config, or of another file; a change to None removes a key."""
+    config = json.loads((folder / file).read_text())
     changed = {key: value for key, value in {**config, **keys}.items() if value is not None}
-    (folder / "config.json").write_text(json.dumps(changed))
+    (folder / file).write_text(json.dumps(changed))
     return folder
 
 

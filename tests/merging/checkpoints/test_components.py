@@ -18,7 +18,7 @@ from kingyo.merging.checkpoints.locate import whole_pipeline
 from kingyo.merging.checkpoints.model_reference import with_component
 from kingyo.merging.engine import MergeOptions
 from kingyo.merging.engine.preflight import check_merge
-from tests.hub import Hub, serve
+from tests.hub import OPEN, Hub, serve
 from tests.merging.checkpoints.pipelines import ENCODER, UNET, pipeline
 from tests.models_on_disk import llama
 
@@ -121,20 +121,6 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
         assert done.returncode == 1 and "one model of a diffusers pipeline" in done.stdout + done.stderr
 
 
-OPEN = """
-import sys
-from kingyo.merging.checkpoints import open_checkpoint
-from kingyo.merging.checkpoints.locate import whole_pipeline
-from kingyo.errors import KingyoError
-for reference in sys.argv[1:]:
-    try:
-        opened = open_checkpoint(reference, allow_pickle=reference.startswith("org/old"))
-        print(float(opened.read("conv_in.bias")[0]))
-    except KingyoError as error:
-        print(error)
-"""
-
-
 @pytest.mark.slow
 def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     """A LoRA is found by its usual name or its file; pickles are read only without safetensors."""
@@ -155,7 +141,7 @@ def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
         "org/old/unet": bias,
         "org/a/unet+org/style/other.safetensors": "expected",
     }
-    done = python(hub, tmp_path, "-c", OPEN, *expected)
+    done = python(hub, tmp_path, "-c", OPEN, "conv_in.bias", *expected)
     for (reference, says), line in zip(expected.items(), done.stdout.splitlines(), strict=True):
         assert says in line, f"{reference}: {line}"
     assert "org/a/unet/diffusion_pytorch_model.bin" not in hub.sent

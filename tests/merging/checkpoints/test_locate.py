@@ -22,6 +22,7 @@ from kingyo.merging.checkpoints.model_reference import (
     path_from,
     whole_model,
 )
+from tests.hub import OPEN
 from tests.models_on_disk import llama
 
 COMMITS = ("0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef")
@@ -176,18 +177,6 @@ def on_hub(cache: Path, name: str, commit: str, **refs: str) -> Path:
     return home / "snapshots" / commit
 
 
-OPEN = """
-import sys
-from kingyo.merging.checkpoints import open_checkpoint
-from kingyo.errors import KingyoError
-for reference in sys.argv[1:]:
-    try:
-        print(float(open_checkpoint(reference).read("model.norm.weight")[0]))
-    except KingyoError as error:
-        print(error)
-"""
-
-
 def test_models_and_adapters_on_the_hub(tmp_path: Path) -> None:
     cache, here = tmp_path / "cache", tmp_path / "here"
     llama(on_hub(cache, "org/name", COMMITS[0]))
@@ -207,7 +196,7 @@ def test_models_and_adapters_on_the_hub(tmp_path: Path) -> None:
         "org/name+org/name": "expected a folder with adapter_config.json",
     }
     environment = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", OPEN, *answers]
+    command = [sys.executable, "-c", OPEN, "model.norm.weight", *answers]
     done = subprocess.run(command, env=environment, cwd=here, capture_output=True, text=True, check=True)
     for (reference, expected), line in zip(answers.items(), done.stdout.splitlines(), strict=True):
         assert expected in line, reference

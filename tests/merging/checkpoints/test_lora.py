@@ -13,15 +13,13 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
 from tests.merging.checkpoints.adapters import (
     assert_as_peft,
-    change,
-    edit_config,
     merged_by_peft,
     opened,
     train,
-    write_pair,
 )
-from tests.merging.checkpoints.fitting import fingerprint
+from tests.merging.checkpoints.fitting import HEAD, fingerprint, restate, rewrite, with_tensor, without
 from tests.models_on_disk import FAMILIES, gpt2, llama, qwen2
+from tests.scout.weights import write, write_lora
 
 peft = pytest.importorskip("peft")
 
@@ -68,18 +66,8 @@ def test_a_wrong_fan_in_fan_out_of_some_modules_is_corrected(tmp_path: Path) -> 
     """peft stores one fan_in_fan_out; GPT-2 with an adapted head has modules of both orders."""
     gpt2(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["attn.c_proj"])
-    edit_config(tmp_path / "lora", fan_in_fan_out=False)
+    restate(tmp_path / "lora", "adapter_config.json", fan_in_fan_out=False)
     assert_as_peft(tmp_path)
-
-
-def test_the_sum_is_not_rounded_to_the_models_dtype(tmp_path: Path) -> None:
-    llama(tmp_path / "m", dtype="bfloat16")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
-    assert_as_peft(tmp_path)  # peft merges in float32
-    info = opened(tmp_path).tensors["model.layers.0.self_attn.q_proj.weight"]
-    assert (info.dtype, info.stored_dtype) == ("float32", "bfloat16")
-    same = opened(tmp_path).tensors["model.layers.0.self_attn.k_proj.weight"]
-    assert (same.dtype, same.stored_dtype) == ("bfloat16", "bfloat16")
 
 
 class Picture(torch.nn.Module):
@@ -136,10 +124,10 @@ def test_the_fingerprint_knows_model_and_adapter(tmp_path: Path) -> None:
     found = [fingerprint(open_checkpoint("m", tmp_path)), fingerprint(opened(tmp_path))]
     (tmp_path / "lora/README.md").write_text("Another card.")
     assert fingerprint(opened(tmp_path)) == found[-1]
-    edit_config(tmp_path / "lora", lora_alpha=9)
+    restate(tmp_path / "lora", "adapter_config.json", lora_alpha=9)
     found.append(fingerprint(opened(tmp_path)))
     for name in ("lora", "m"):
-        change(tmp_path / name, lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
+        rewrite(tmp_path / name, lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
         found.append(fingerprint(opened(tmp_path)))
     assert len(set(found)) == 5
 
@@ -148,16 +136,16 @@ def test_a_model_other_than_the_configs_is_a_note(tmp_path: Path) -> None:
     llama(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
     assert opened(tmp_path).notes == ()
-    edit_config(tmp_path / "lora", base_model_name_or_path="org/other")
+    restate(tmp_path / "lora", "adapter_config.json", base_model_name_or_path="org/other")
     assert opened(tmp_path).notes == ("lora was trained on org/other, and is merged into m.",)
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     """MKL's product depends on it for the shape 1000 × 33."""
     generator = torch.Generator().manual_seed(0)
-    parts = {"lora_A": (5, 33), "lora_B": (1000, 5)}
-    pair = {f"up.{name}.weight": torch.randn(shape, generator=generator) for name, shape in parts.items()}
-    write_pair(tmp_path, {"up.weight": torch.randn(1000, 33, generator=generator)}, pair, rank=5)
+    a, b, up = (torch.randn(shape, generator=generator) for shape in ((5, 33), (1000, 5), (1000, 33)))
+    write(tmp_path / "m", {"up.weight": up})
+    write_lora(tmp_path / "lora", "up", a, b)
     threads = torch.get_num_threads()
     try:
         results: list[Tensor] = []
@@ -175,66 +163,55 @@ def test_a_tied_head_reads_the_changed_embedding(tmp_path: Path) -> None:
     train(tmp_path / "m", tmp_path / "lora", target_modules=["embed_tokens"])
     checkpoint = opened(tmp_path)
     assert torch.equal(checkpoint.read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
-    change(tmp_path / "m", lambda all_: {**all_, "lm_head.weight": all_["model.embed_tokens.weight"].clone()})
+    rewrite(tmp_path / "m", lambda all_: {**all_, HEAD: all_["model.embed_tokens.weight"].clone()})
     assert torch.equal(opened(tmp_path).read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
-
-
-def test_every_checkpoint_completes_a_live_model_of_its_folder(tmp_path: Path) -> None:
-    llama(tmp_path / "m")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
-    live = load_file(tmp_path / "m/model.safetensors")
-    for checkpoint in (open_checkpoint("m", tmp_path), opened(tmp_path)):
-        checkpoint.load_into(live)
-        assert all(torch.equal(live[name], checkpoint.read(name)) for name in checkpoint.tensors)
 
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj."
 
 
 def renamed(old: str, new: str) -> Callable[[Path], None]:
-    return lambda lora: change(
+    return lambda lora: rewrite(
         lora, lambda all_: {name.replace(old, new): each for name, each in all_.items()}
     )
 
 
-def with_tensor(name: str, *shape: int) -> Callable[[Path], None]:
-    return lambda lora: change(lora, lambda all_: {**all_, name: torch.ones(shape)})
-
-
-def without(name: str) -> Callable[[Path], None]:
-    return lambda lora: change(lora, lambda all_: {each: all_[each] for each in all_ if each != name})
-
-
 def config(**changes: object) -> Callable[[Path], None]:
-    return lambda lora: edit_config(lora, **changes)
+    return lambda lora: restate(lora, "adapter_config.json", **changes)
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda lora: (lora / "adapter_config.json").unlink(), "received neither"),
     "no weights": (lambda lora: (lora / "adapter_model.safetensors").unlink(), "received none"),
-    "empty": (lambda lora: change(lora, lambda _: {}), r"adapter_model\.safetensors: .*received none"),
+    "empty": (lambda lora: rewrite(lora, lambda _: {}), r"adapter_model\.safetensors: .*received none"),
     "LoHa": (config(peft_type="LOHA"), "peft_type.*expected LORA; received 'LOHA'"),
     "PiSSA": (config(init_lora_weights="pissa_niter_4"), "'pissa_niter_4'"),
     "from the future": (config(use_newlora=True), "use_newlora"),
     "rank 0": (config(r=0), "a number greater than 0"),
     "alpha as text": (config(lora_alpha="8"), "lora_alpha: expected a number; received '8'"),
     "integers": (
-        lambda lora: change(lora, lambda all_: {name: each.long() for name, each in all_.items()}),
+        lambda lora: rewrite(lora, lambda all_: {name: each.long() for name, each in all_.items()}),
         "lora_[AB].weight: expected floating-point numbers; received int64",
     ),
     "alpha infinite": (config(lora_alpha=float("inf")), "lora_alpha"),
     "pattern": (config(rank_pattern={"(": 2}), r"received '\('"),
     "other rank": (config(r=5), r"received A \[4, 16\] and B \[16, 4\]"),
     "unknown module": (renamed("layers.2", "layers.7"), r"'model\.layers\.7\.self_attn"),
-    "unknown part": (with_tensor(f"{Q0}hada_w1_a", 2, 2), r"q_proj\.hada_w1_a'"),
+    "unknown part": (with_tensor(f"{Q0}hada_w1_a", torch.ones(2, 2)), r"q_proj\.hada_w1_a'"),
     "no B": (without(f"{Q0}lora_B.weight"), r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
-    "magnitudes of no DoRA": (with_tensor(f"{Q0}lora_magnitude_vector", 16), "lora_magnitude_vector"),
+    "magnitudes of no DoRA": (with_tensor(f"{Q0}lora_magnitude_vector", torch.ones(16)), "lora_magnitude"),
     "no magnitudes": (config(use_dora=True), "and lora_magnitude_vector; received lora_"),
-    "too wide": (with_tensor(f"{Q0}lora_A.weight", 4, 17), r"a weight \[16, 16\]; received A \[4, 17\]"),
-    "flat": (with_tensor(f"{Q0}lora_A.weight", 4), r"received A \[4\] and B"),
-    "other vocabulary": (with_tensor("base_model.model.lm_head.weight", 66, 16), r"\[64, 16\].*\[66, 16\]"),
+    "too wide": (
+        with_tensor(f"{Q0}lora_A.weight", torch.ones(4, 17)),
+        r"a weight \[16, 16\]; received A \[4, 17\]",
+    ),
+    "flat": (with_tensor(f"{Q0}lora_A.weight", torch.ones(4)), r"received A \[4\] and B"),
+    "other vocabulary": (
+        with_tensor("base_model.model.lm_head.weight", torch.ones(66, 16)),
+        r"\[64, 16\].*\[66, 16\]",
+    ),
     "twice": (
-        with_tensor("model.layers.0.self_attn.q_proj.lora_A.weight", 4, 16),
+        with_tensor("model.layers.0.self_attn.q_proj.lora_A.weight", torch.ones(4, 16)),
         "a second one for model.layers.0.self_attn.q_proj",
     ),
 }
@@ -263,9 +240,9 @@ def test_a_head_that_is_tied(tmp_path: Path) -> None:
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"], modules_to_save=["embed_tokens"])
     stored = "base_model.model.model.embed_tokens.weight"
     head = "base_model.model.lm_head.weight"
-    change(tmp_path / "lora", lambda all_: {**all_, head: all_[stored].clone()})
+    rewrite(tmp_path / "lora", lambda all_: {**all_, head: all_[stored].clone()})
     assert_as_peft(tmp_path)
-    change(tmp_path / "lora", lambda all_: {**all_, head: all_[stored] + 1})
+    rewrite(tmp_path / "lora", lambda all_: {**all_, head: all_[stored] + 1})
     with pytest.raises(KingyoError, match=r"ties its head to it; received other weights for lm_head\.weight"):
         open_checkpoint("m+lora", tmp_path)
     train(tmp_path / "m", tmp_path / "other", target_modules=["lm_head"])

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
 from tests.merging.checkpoints.architectures import HAS_DIFFUSERS, build
-from tests.merging.checkpoints.fitting import restate, rewrite
+from tests.merging.checkpoints.fitting import restate, rewrite, with_tensor
 from tests.models_on_disk import FAMILIES, llama, qwen2
 
 
@@ -83,10 +83,6 @@ def with_config(**keys: object) -> Break:
     return lambda folder: restate(folder, **keys)
 
 
-def with_tensors(**tensors: torch.Tensor) -> Break:
-    return lambda folder: rewrite(folder, lambda stored: {**stored, **tensors})
-
-
 def move_weights(name: str) -> Break:
     return lambda folder: (folder / "model.safetensors").rename(folder / name)
 
@@ -133,10 +129,10 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "m: config.json",
         "a quantised model",
     ),
-    "GPTQ": (with_tensors(**{"a.qweight": torch.ones(2, 2).int()}), "m: a.qweight", "(int32)"),
-    "integer weights": (with_tensors(**{Q_PROJ: torch.ones(16, 16).char()}), f"m: {Q_PROJ}", "(int8)"),
+    "GPTQ": (with_tensor("a.qweight", torch.ones(2, 2).int()), "m: a.qweight", "(int32)"),
+    "integer weights": (with_tensor(Q_PROJ, torch.ones(16, 16).char()), f"m: {Q_PROJ}", "(int8)"),
     "fp8 with scales": (
-        with_tensors(**{f"{Q_PROJ}_scale_inv": torch.ones(1, 1)}),
+        with_tensor(f"{Q_PROJ}_scale_inv", torch.ones(1, 1)),
         f"m: {Q_PROJ}_scale_inv",
         "a quantised model",
     ),
@@ -156,13 +152,11 @@ def test_broken_folders_are_one_clear_error(tmp_path: Path, how: str) -> None:
 
 
 def test_a_tied_head_that_is_stored_is_hidden_and_an_untied_one_stays(tmp_path: Path) -> None:
-    file = qwen2(tmp_path / "m") / "model.safetensors"
-    tensors = load_file(file)
-    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
-    save_file(tensors, file, metadata={"format": "pt"})
+    head = load_file(qwen2(tmp_path / "m") / "model.safetensors")["model.embed_tokens.weight"].clone()
+    with_tensor("lm_head.weight", head)(tmp_path / "m")
     assert "lm_head.weight" not in open_checkpoint("m", tmp_path).tensors
-    tensors["lm_head.weight"][0, 0] += 1
-    save_file(tensors, file, metadata={"format": "pt"})
+    head[0, 0] += 1
+    with_tensor("lm_head.weight", head)(tmp_path / "m")
     with pytest.raises(KingyoError, match=r"lm_head\.weight: expected the same weights"):
         open_checkpoint("m", tmp_path)
     assert "lm_head.weight" in open_checkpoint(str(llama(tmp_path / "untied"))).tensors

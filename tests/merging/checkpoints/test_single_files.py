@@ -1,6 +1,5 @@
 """Diffusion models in one file: read as sources, written by ``--single-file``, and the errors."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ from kingyo.merging.engine import MergeOptions, open_sources
 from kingyo.merging.engine.preflight import check_merge, write
 from kingyo.merging.recipe import Recipe
 from tests.hub import serve
+from tests.merging.checkpoints.fitting import restate
 from tests.merging.checkpoints.pipelines import Tensors
 from tests.models_on_disk import llama
 from tests.tiny_pipelines import WRITERS
@@ -104,8 +104,7 @@ def test_diffusers_reads_the_same_weights_from_the_file(library: Library, family
 
 
 def test_the_text_encoder_of_stable_diffusion_2_has_names_of_open_clip(sd: Path) -> None:
-    config = sd / "community-pipeline/text_encoder/config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_act": "gelu"}))
+    restate(sd / "community-pipeline/text_encoder", hidden_act="gelu")
     merge(sd, recipe(UNET), "out", pipeline=True, single_file=True)
     again = diffusers.StableDiffusionPipeline.from_single_file(
         str(sd / "out/out.safetensors"), config=str(sd / "out"), local_files_only=True

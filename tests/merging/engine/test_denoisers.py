@@ -129,8 +129,6 @@ def test_merge_block_weights_of_other_models_are_an_error(tmp_path: Path) -> Non
     assert error.value.argument == "weight" and error.value.received == "AutoencoderKL"
 
 
-pytest.importorskip("diffusers")
-
 KIND = MODEL_KINDS.get("text-to-image")
 PROMPTS = [DrawingPrompt("a cat", 3), DrawingPrompt("a dog on a mat", 4)]
 

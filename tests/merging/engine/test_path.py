@@ -1,6 +1,6 @@
 """Paths written as checkpoints: transformers gives the logits of the live path, or the path is refused."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,29 +22,20 @@ from tests.decoders import (
     MOE,
     MULTI_HEAD,
     SHAPE,
+    Make,
     cached_logits,
     far,
     logits,
-    loud,
     maker,
+    save_pair,
 )
 from tests.merging.checkpoints.architectures import build
-from tests.models_on_disk import tokenizer
 
-Make = Callable[[], PreTrainedModel]
 SCALED = (("a", 0, 1.0), ("b", 1, 0.9), ("b", 1, 1.3), ("a", 3, 1.0), ("b", 2, 0.7), ("a", 1, 1.2))
 STEPS = tuple((model, layer, 1.0) for model, layer, _ in SCALED)
 ALL_OF_A = tuple(("a", layer, 1.0) for layer in range(4))
 FOLDED = [name for name in ARCHITECTURES if name.partition(",")[0] in FOLDABLE]
 OTHERS = [name for name in ARCHITECTURES if name.partition(",")[0] not in FOLDABLE]
-
-
-def save_pair(a: Make, b: Make, folder: Path, write: Callable[[Make, int], PreTrainedModel] = loud) -> Path:
-    """Write the models ``a`` and ``b``."""
-    for seed, (name, make) in enumerate((("a", a), ("b", b))):
-        write(make, seed).save_pretrained(folder / name)
-        tokenizer().save_pretrained(folder / name)
-    return folder
 
 
 def recipe(folder: Path, steps: Iterable[tuple[str, int, float]], frame: str = "a") -> Recipe:

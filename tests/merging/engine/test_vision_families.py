@@ -158,19 +158,16 @@ def test_a_path_answers_as_its_export(family: str, folder: Path, layers: Layers,
     assert all(torch.equal(made[name], sight[name]) for name in outside)
 
 
-def test_a_path_through_a_model_that_sees_needs_one_as_base(folder: Path) -> None:
-    for base in (None, "text"):
-        recipe = Recipe(merge_method="passthrough", path=hops(("sight", 0)), base_model=base)
+def test_a_path_through_a_model_that_sees_needs_it_as_base_and_no_frame(folder: Path) -> None:
+    for model, base, frame, argument in (
+        ("sight", None, None, "base_model"),
+        ("sight", "text", None, "base_model"),
+        ("text", "text", "sight", "merge_method"),
+    ):
+        recipe = Recipe(merge_method="passthrough", path=hops((model, 0)), base_model=base, frame=frame)
         with pytest.raises(KingyoError) as error:
             plan(recipe, open_sources(recipe, folder))
-        assert error.value.argument == "base_model"
-
-
-def test_a_path_has_no_frame_beside_its_base(folder: Path) -> None:
-    recipe = Recipe(merge_method="passthrough", path=hops(("text", 0)), base_model="text", frame="sight")
-    with pytest.raises(KingyoError) as error:
-        plan(recipe, open_sources(recipe, folder))
-    assert error.value.argument == "merge_method"
+        assert error.value.argument == argument
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # in peft

@@ -12,7 +12,7 @@ from kingyo.merging.kernels.blocks import Span
 from kingyo.merging.kernels.threads import execution, map_spans
 from kingyo.merging.kernels.writing import write
 from kingyo.merging.methods import METHODS, reproduces
-from kingyo.merging.methods.catalogue import describe, ordered
+from kingyo.merging.methods.catalogue import describe
 from kingyo.testing.methods import MergeMethodContract
 from tests.slow import THOROUGH, slow
 
@@ -72,15 +72,11 @@ def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == WRITTEN, remedy
 
 
-def test_every_method_is_listed_once() -> None:
-    assert sorted(ordered()) == METHODS.names()
-
-
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_has_advice_and_a_reference(name: str) -> None:
     described = describe(name)
     assert described["when"] and described["source"] and described["how"]
-    assert f"\n## {name}\n" in WRITTEN
+    assert WRITTEN.count(f"\n## {name}\n") == 1
 
 
 def test_a_method_with_varying_bits_declares_it() -> None:

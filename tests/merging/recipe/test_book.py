@@ -14,43 +14,11 @@ from kingyo.merging.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, 
 from tests.merging.recipe.mistakes import mistakes
 from tests.models_on_disk import family
 
-MULTI = """
-name: first-merge
-merge_method: linear
-models:
-  - model: org/one
-  - model: org/two
-parameters:
-  weight: 0.5
----
-name: second-merge
-merge_method: slerp
-base_model: first-merge  # an earlier one
-models:
-  - model: org/three
-parameters:
-  t: 0.5
----
-# the last has no name
-merge_method: dare_ties
-base_model: org/one
-models:
-  - model: second-merge
-    parameters: {density: 0.6, weight: 0.5}
-"""
-
 
 def read(folder: Path, text: str) -> RecipeBook:
     file = folder / "book.yaml"
     file.write_text(text, encoding="utf-8")
     return load_recipes(file)
-
-
-def test_mergekit_multi_files_are_read(tmp_path: Path) -> None:
-    book = read(tmp_path, MULTI)
-    assert [step.name for step in book.steps] == ["first-merge", "second-merge", None]
-    assert [step.recipe.merge_method for step in book.outputs] == ["dare_ties"]
-    assert read(tmp_path, book.to_yaml()) == book
 
 
 @given(st.data())

@@ -1,8 +1,10 @@
 """Slices, modules, paths and all other keys of a recipe: identity, YAML in both directions, and mistakes."""
 
 import pickle
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +23,11 @@ from kingyo.merging.recipe import (
     Source,
     as_slices,
     cumulative,
+    load_recipes,
+    look_up,
     path_as_slices,
 )
+from kingyo.merging.recipe.shape import keys_of
 from tests.merging.recipe.mistakes import mistakes
 
 numbers = st.floats(-3, 3)
@@ -127,6 +132,17 @@ def test_hashes_equal_those_of_earlier_versions() -> None:
     small = Recipe(merge_method="linear", sources=(Source(model="猫", parameters={"weight": 1.0}),))
     assert small.hash == "24e3be6f1f3335fd12d38ad7dc26cdfa364497de037297de85ab5f5f53d39d15"
     assert list(recipe.to_dict()) == list(yaml.safe_load(OLD))
+
+
+def test_integers_and_floats_are_the_same_recipe() -> None:
+    sources = (Source(model="a", parameters={"weight": weight}) for weight in (1, 1.0, True))
+    one, same, other = (Recipe(merge_method="linear", sources=(each,)).hash for each in sources)
+    assert one == same != other
+
+
+def test_a_gradient_needs_a_depth() -> None:
+    with pytest.raises(KingyoError, match="which has no depth"):
+        look_up([{"t": (0.0, 1.0)}], "t", "x", None)
 
 
 def test_a_model_may_be_written_in_parts() -> None:
@@ -331,3 +347,19 @@ def test_a_base_that_gives_the_ends_is_an_empty_slice_at_each() -> None:
     spec = path_recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
     ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(spec).slices]
     assert ranges == [("a", (1, 2)), ("b", (2, 3)), ("a", (0, 0))]
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert len(examples) == 9
+    for example in examples:
+        (tmp_path / "recipe.yaml").write_text(example, encoding="utf-8")
+        assert load_recipes(tmp_path / "recipe.yaml").outputs
+
+
+@pytest.mark.parametrize("key", keys_of(Recipe))
+def test_the_documentation_has_every_key(key: str) -> None:
+    assert f"`{key}`" in PAGE

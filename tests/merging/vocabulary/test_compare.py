@@ -56,13 +56,6 @@ def test_other_ids_are_an_error_unless_the_recipe_unites_vocabularies(tmp_path: 
     assert compare(pair, is_aligned=True) == ()
 
 
-def test_more_tokens(tmp_path: Path) -> None:
-    pair = folders(llama(tmp_path / "one", words("a")), llama(tmp_path / "two", words("a", "b", "c")))
-    (finding,) = compare(pair)
-    assert finding.level == "warning"
-    assert finding.received == "'b' only in two, and 2 such tokens in all"
-
-
 def test_roles(tmp_path: Path) -> None:
     pair = folders(
         llama(tmp_path / "one", words("a", "<end>")),

@@ -16,6 +16,7 @@ from kingyo.merging.vocabulary import (
     stored_files,
     with_template,
 )
+from tests.merging.checkpoints.fitting import restate
 from tests.merging.vocabulary import makers
 from tests.merging.vocabulary.makers import cut, llama, load_tokenizer, models_of, words, write_files
 
@@ -51,9 +52,8 @@ class TestFiles:
     def test_the_list_in_older_configs_is_updated(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = llama(tmp_path / "two", words("a"), added=[AddedToken("<x>", special=True)])
-        config = json.loads((one / "tokenizer_config.json").read_text())
-        config["added_tokens_decoder"] = {"0": {"content": "<unk>", "special": True}}
-        (one / "tokenizer_config.json").write_text(json.dumps(config))
+        listed = {"0": {"content": "<unk>", "special": True}}
+        restate(one, "tokenizer_config.json", added_tokens_decoder=listed)
         vocabulary = build_vocabulary(TokenizerChoice(), models_of(one, two))
         listed = json.loads(vocabulary.files["tokenizer_config.json"])["added_tokens_decoder"]
         assert listed["4"]["content"] == "<x>"
@@ -78,12 +78,7 @@ class TestFiles:
         small = llama(tmp_path / "small", makers.small(kind))
         large = llama(tmp_path / "large", makers.large(kind), added=["<|im_start|>"])
         for folder in (small, large):
-            for file, key, value in (
-                ("tokenizer_config.json", "tokenizer_class", name),
-                ("config.json", "model_type", model_type),
-            ):
-                data = json.loads((folder / file).read_text())
-                (folder / file).write_text(json.dumps({**data, key: value}))
+            restate(restate(folder, model_type=model_type), "tokenizer_config.json", tokenizer_class=name)
         vocabulary = build_vocabulary(TokenizerChoice(), models_of(small, large, base=0))
         out = write_files(vocabulary, tmp_path / "out")
         (out / "config.json").write_bytes((small / "config.json").read_bytes())
@@ -200,9 +195,7 @@ class TestTemplates:
             resolve_template("chatlm", [])
 
     def test_it_replaces_other_templates(self, tmp_path: Path) -> None:
-        one = llama(tmp_path / "one", words("a"))
-        config = json.loads((one / "tokenizer_config.json").read_text())
-        (one / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": "old"}))
+        one = restate(llama(tmp_path / "one", words("a")), "tokenizer_config.json", chat_template="old")
         assert read_template(one) == "old"
         files = with_template(stored_files(one), "new {{ x }}")
         assert "chat_template" not in json.loads(files["tokenizer_config.json"])

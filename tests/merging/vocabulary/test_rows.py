@@ -117,11 +117,6 @@ def test_listed_tokens(folders: dict[str, Path], case: str) -> None:
     Built(TokenizerChoice(source=source, tokens=tokens), folders).check(rows)
 
 
-def test_a_token_of_an_unmerged_model(folders: dict[str, Path]) -> None:
-    choice = TokenizerChoice(tokens={"<new>": token("three", "e")})
-    Built(choice, folders, others=("three",)).check({"one <new>": "three e"})
-
-
 @pytest.mark.parametrize(
     "entry",
     [TokenEntry(), token("two"), token("two", "<y>"), token("two", token_id=7), token("tow", "a")],

@@ -11,6 +11,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.engine import open_sources, plan, to_folder
 from kingyo.merging.recipe import Recipe
 from kingyo.merging.vocabulary import TokenizerChoice, build_vocabulary
+from tests.merging.checkpoints.fitting import restate
 from tests.merging.vocabulary import makers
 from tests.merging.vocabulary.makers import (
     DEUTSCH,
@@ -83,18 +84,17 @@ def test_tokenizers_for_different_languages(kind: str, tmp_path: Path) -> None:
             assert len(ids) <= len(base(text)["input_ids"])  # pieces are joined, none is split
 
 
-class TestTokensOfBoth:
-    def test_a_control_token_known_to_the_base_as_a_piece_is_matched(self, tmp_path: Path) -> None:
-        """A fine-tuned model made control tokens of reserved words."""
-        tokenizer = makers.byte_bpe(TEXTS, 320)
-        data = json.loads(tokenizer.to_str())
-        data["model"]["vocab"]["<|x|>"] = len(data["model"]["vocab"])
-        hidden = llama(tmp_path / "hidden", type(tokenizer).from_str(json.dumps(data)))
-        shown = llama(tmp_path / "shown", makers.byte_bpe(TEXTS, 320), added=["<|x|>"])
-        vocabulary = build_vocabulary(UNION, models_of(hidden, shown, base=0))
-        loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
-        assert cut(loaded, "pond<|x|>pond") == cut(load_tokenizer(shown), "pond<|x|>pond")
-        assert vocabulary.tokens == load_tokenizer(hidden).get_vocab()
+def test_a_control_token_known_to_the_base_as_a_piece_is_matched(tmp_path: Path) -> None:
+    """A fine-tuned model made control tokens of reserved words."""
+    tokenizer = makers.byte_bpe(TEXTS, 320)
+    data = json.loads(tokenizer.to_str())
+    data["model"]["vocab"]["<|x|>"] = len(data["model"]["vocab"])
+    hidden = llama(tmp_path / "hidden", type(tokenizer).from_str(json.dumps(data)))
+    shown = llama(tmp_path / "shown", makers.byte_bpe(TEXTS, 320), added=["<|x|>"])
+    vocabulary = build_vocabulary(UNION, models_of(hidden, shown, base=0))
+    loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
+    assert cut(loaded, "pond<|x|>pond") == cut(load_tokenizer(shown), "pond<|x|>pond")
+    assert vocabulary.tokens == load_tokenizer(hidden).get_vocab()
 
 
 class TestOddTokenizers:
@@ -136,10 +136,8 @@ class TestOddTokenizers:
         """transformers adds them when it loads a tokenizer, so they have ids and rows."""
         plain = llama(tmp_path / "plain", words("a", "b"))
         late = llama(tmp_path / "late", words("a"), rows=6)
-        config = json.loads((late / "tokenizer_config.json").read_text())
-        config["pad_token"] = "<pad>"
-        config["added_tokens_decoder"] = {"4": {"content": "<late>", "special": True}}
-        (late / "tokenizer_config.json").write_text(json.dumps(config))
+        listed = {"4": {"content": "<late>", "special": True}}
+        restate(late, "tokenizer_config.json", pad_token="<pad>", added_tokens_decoder=listed)
         assert load_tokenizer(late).get_vocab()["<late>"] == 4
         assert load_tokenizer(late).get_vocab()["<pad>"] == 5
         vocabulary = build_vocabulary(UNION, models_of(plain, late, base=0))

@@ -17,7 +17,7 @@ from kingyo.models.vision.images import read_image
 from tests.models.classifiers import vit
 from tests.tiny_judges import clip, picture, siglip
 
-PICTURES = [picture((200, 30, 30)), picture((30, 200, 30)), picture((30, 30, 200))]
+PICTURES = [picture((255, 0, 0)), picture((0, 255, 0)), picture((0, 0, 255))]
 
 
 def test_efficientnet_lite0_has_imagenet_weights() -> None:
@@ -44,7 +44,6 @@ def test_a_vector_does_not_depend_on_the_pictures_beside_it(tmp_path: Path) -> N
 
 
 def test_a_pooler_that_a_checkpoint_lacks_is_not_used(tmp_path: Path) -> None:
-
     folder = str(vit(tmp_path / "judge"))
     vectors = load_feature_net(folder).vectors(PICTURES)
     copy = str(shutil.copytree(folder, tmp_path / "copy"))
@@ -60,7 +59,6 @@ def test_a_pooler_that_a_checkpoint_lacks_is_not_used(tmp_path: Path) -> None:
 
 
 def test_a_model_without_its_weights_is_refused(tmp_path: Path) -> None:
-
     folder = vit(tmp_path / "judge")
     file = folder / "model.safetensors"
     weights = {name: each for name, each in load_file(file).items() if "layer.1" not in name}
@@ -78,13 +76,11 @@ def test_a_changed_model_is_loaded_again(tmp_path: Path) -> None:
     assert (load_feature_net(folder).vectors(PICTURES) != before.vectors(PICTURES)).any()
 
 
-PICTURES = [picture((255, 0, 0)), picture((0, 255, 0)), picture((0, 0, 255))]
 TEXTS = ["red", "a green cat", "blue blue blue"]
 
 
 @pytest.mark.parametrize("write", [clip, siglip])
 def test_cosines_are_those_of_transformers(write, tmp_path: Path) -> None:
-
     folder = str(write(tmp_path / "judge"))
     towers = load_two_towers(folder)
     cosines = towers.cosines(PICTURES, TEXTS)
@@ -132,7 +128,6 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:
-
     folder = clip(tmp_path / "judge")
     weights = folder / "model.safetensors"
     torch.save(load_file(weights), folder / "pytorch_model.bin")

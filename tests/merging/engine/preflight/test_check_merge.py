@@ -14,6 +14,7 @@ from kingyo.merging.engine import MergeOptions
 from kingyo.merging.engine.preflight import Preflight, check_merge, render_card, write
 from kingyo.merging.engine.record import JobGroup, common_text, group, preflight_record
 from tests.merging.checkpoints.architectures import DIFFUSERS, HAS_DIFFUSERS, build
+from tests.merging.checkpoints.fitting import restate
 from tests.merging.engine.preflight.conftest import Ask
 from tests.models_on_disk import fine_tuned, llama
 
@@ -26,11 +27,6 @@ CHAIN = (
 
 def messages_of(checked: Preflight, level: str) -> list[str]:
     return [str(each.error) for each in checked.of(level)]
-
-
-def edit_config(folder: Path, **changes: object) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **changes}))
 
 
 @pytest.fixture
@@ -61,7 +57,7 @@ def test_an_unused_base_is_reported(write_request: Ask) -> None:
 
 
 def test_risky_differences_are_warnings(write_request: Ask, editable_model: Path) -> None:
-    edit_config(editable_model, rope_parameters={"rope_theta": 500000.0, "rope_type": "default"})
+    restate(editable_model, rope_parameters={"rope_theta": 500000.0, "rope_type": "default"})
     data = json.loads((editable_model / "tokenizer.json").read_text())
     data["model"]["vocab"]["dog"] = len(data["model"]["vocab"])
     (editable_model / "tokenizer.json").write_text(json.dumps(data))
