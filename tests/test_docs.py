@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from kingyo.cli.mergekit_flags import Merge
+from kingyo.cli.mergekit_flags import SAME, SWITCHES, VALUED
 from kingyo.core.types import Item
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.merging.engine import Sources, compute, open_sources, plan, rooted, to_folder
@@ -258,7 +258,7 @@ def test_the_examples_of_paths_fit_to_models(tmp_path: Path) -> None:
 def test_merge_md_lists_every_option() -> None:
     page, of_mergekit = (ROOT / "docs" / "merge.md").read_text(encoding="utf-8").split("## mergekit's flags")
     told_of = set(re.findall(r"(?<=`)-[-\w]+", of_mergekit))
-    assert {*Merge.same, *Merge.switches, *Merge.valued} <= told_of
+    assert {*SAME, *SWITCHES, *VALUED} <= told_of
     help_text = run_forked(["merge", "--help"], ROOT, {**ENV, "COLUMNS": "120"})
     options = set(re.findall(r"(?<![\w-])--[a-z-]+", help_text.stdout)) - {"--help"}
     assert len(options) >= 10

@@ -1,7 +1,6 @@
 """Genome files of mergekit-evolve through the real command, on the zoo and on tiny models."""
 
 import json
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -173,25 +172,12 @@ def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:
 
 
 @pytest.mark.slow
-def test_a_mergekit_evolve_script_with_flags_starts(tasked: World) -> None:
-    flags = ("--storage-path", "stored", "--random-seed", "5", "--strategy", "pool", "--in-memory")
+def test_a_genome_file_is_searched(tasked: World) -> None:
     file = write(tasked.folder, extra={"limit": 100, "num_fewshot": 0})
-    done = tasked.ok("evolve", file, *flags, "--max-fevals=2")
+    done = tasked.ok("evolve", file, "--run", "stored", "--seed", "5", "--max-fevals", "2")
     assert "Note: limit, num_fewshot: settings of mergekit-evolve" in done.stderr
     tried = recipes(tasked.folder / "stored")
     assert [(each["merge_method"], each["dtype"]) for each in tried] == [("dare_ties", "bfloat16")] * 2
     with RunStore.open(tasked.folder / "stored") as store:
         config = store.fact("config")
     assert isinstance(config, dict) and config["seed"] == 5
-    assert "without effect in kingyo: --strategy, --in-memory; see docs/search.md" in done.stderr
-
-
-def test_tasks_beside_the_file_come_before_those_of_the_search_path(tasked: World) -> None:
-    other = tasked.folder / "other"
-    other.mkdir()
-    shutil.copy(tasked.folder / "even.yaml", other / "odd.yaml")
-    file = write(tasked.folder, tasks="odd")
-    with pytest.raises(KingyoError, match="no such file"):
-        convert_genome_file(file)
-    data, _ = convert_genome_file(file, task_search_path=[other])
-    assert parse_config(data, "genome").specs["even"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kingyo.cli.mergekit_flags import Merge
+from kingyo.cli.mergekit_flags import translated
 from tests.cli.merging import Command, refused
 
 WITHOUT_EFFECT = "--cuda --low-cpu-memory --lazy-unpickle --no-clone-tensors --lora-merge-cache"
@@ -29,7 +29,7 @@ def test_a_script_of_mergekit_writes_the_same_weights(command: Command) -> None:
     ],
 )
 def test_out_path_is_the_last_argument(args: list[str]) -> None:
-    ours, ignored = Merge.translated(args)
+    ours, ignored = translated(args)
     assert [each for each in ours if each != "--"] == ["recipe.yaml", "out"] and not ignored
 
 

@@ -15,7 +15,7 @@ from typing import cast
 import typer
 
 from kingyo import __version__
-from kingyo.cli.mergekit_flags import Evolve, Merge
+from kingyo.cli.mergekit_flags import Merge
 from kingyo.cli.options import as_command
 from kingyo.cli.output import echo, only_json, print_json, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
@@ -80,7 +80,7 @@ def _app(*names: str, is_help: bool = False) -> typer.Typer:
         if is_help:
             made.command(name, help=(command.__doc__ or "").partition("\n")[0])(_nothing)
         else:
-            made.command(name, cls={"evolve": Evolve, "merge": Merge}.get(name))(as_command(command))
+            made.command(name, cls=Merge if name == "merge" else None)(as_command(command))
     return made
 
 

@@ -28,7 +28,6 @@ def evolve(
     seed: Annotated[int | None, Between(0)] = None,
     seeds: Annotated[int | None, Between(1, 10_000)] = None,
     max_fevals: Positive | None = None,
-    task_search_path: list[Path] | None = None,
     dry_run: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -40,17 +39,16 @@ def evolve(
 
     Args:
         config (RUN.yaml): the settings of the run, as `kingyo init` writes them; or a genome file of
-            mergekit-evolve, with the flags of that command.
+            mergekit-evolve.
         run: the run folder. Default: runs/NAME.
         seed: seed; overrides the file.
         seeds: run this many seeds, each in a subfolder of --run, and print the spread.
         max_fevals: genome file only: number of candidates. Default: 100.
-        task_search_path: genome file only: a folder with tasks. Repeatable.
         dry_run: check the settings and print the plan and its cost; write nothing.
     """
     from kingyo.store import DATABASE, require_new
 
-    new = _read(config, max_fevals, task_search_path or [])  # before the slow imports
+    new = _read(config, max_fevals)  # before the slow imports
     new = new if seed is None else new.with_seed(seed)
     folder = run or Path("runs") / new.config.name
     if dry_run:
@@ -75,7 +73,7 @@ def evolve(
         print_run(begun.begun, as_json=as_json)
 
 
-def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> NewRun:
+def _read(file: Path, max_fevals: int | None) -> NewRun:
     from kingyo.api.new_run import NewRun
     from kingyo.core.io.yaml import read_yaml
     from kingyo.runs.config_file import convert_genome_file, is_genome_file, name_from_path
@@ -84,13 +82,12 @@ def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> N
     if "merge_method" in data:
         raise KingyoError(str(file), "a run.yaml", "a recipe", "Merge it with `kingyo merge`.")
     if is_genome_file(data):
-        data, unused = convert_genome_file(file, max_fevals=max_fevals, task_search_path=task_search_path)
+        data, unused = convert_genome_file(file, max_fevals)
         if unused:
             echo(f"Note: {', '.join(unused)}: settings of mergekit-evolve without effect here.", err=True)
-    elif max_fevals is not None or task_search_path:
-        flag = "--task-search-path" if max_fevals is None else "--max-fevals"
-        remedy = "Set budget.candidates and task in the run.yaml."
-        raise KingyoError(flag, "a genome file of mergekit-evolve", str(file), remedy)
+    elif max_fevals is not None:
+        remedy = "Set budget.candidates in the run.yaml."
+        raise KingyoError("--max-fevals", "a genome file of mergekit-evolve", str(file), remedy)
     return NewRun.of({"name": name_from_path(file), **data}, file.parent, file, str(file))
 
 

@@ -140,19 +140,14 @@ def is_genome_file(data: Mapping[str, object]) -> bool:
     return "genome" in data and "sources" not in data
 
 
-def convert_genome_file(
-    path: Path, *, max_fevals: int | None = None, task_search_path: Sequence[Path] = ()
-) -> tuple[dict[str, object], list[str]]:
-    """Return the content of a run.yaml for a genome file, and the keys that have no effect in it.
-
-    ``task_search_path`` are folders with task files, besides that of the file.
-    """
+def convert_genome_file(path: Path, max_fevals: int | None = None) -> tuple[dict[str, object], list[str]]:
+    """Return the content of a run.yaml for a genome file, and the keys that have no effect in it."""
     file = parse_model(_GenomeFile, read_yaml(path), str(path))
     merge, sigma = _merge(file.genome, path.parent)
     data: dict[str, object] = {
         "name": name_from_path(path, "genome"),
         "sources": _names(file.genome),
-        **_tasks(file.tasks, path, task_search_path),
+        **_tasks(file.tasks, path),
         "merge": merge,
         "search": {"preset": "mergekit-evolve", "settings": {"sigma": sigma}},
         "budget": {"candidates": max_fevals or MAX_FEVALS},
@@ -203,10 +198,10 @@ def _groups(genome: _Genome, folder: Path) -> str:
     return f"layers:{n_groups}"
 
 
-def _tasks(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> dict[str, object]:
+def _tasks(tasks: Sequence[_Task], path: Path) -> dict[str, object]:
     specs: dict[str, dict[str, object]] = {}
     for task in tasks:
-        spec = _find_task(task, path.parent, search)
+        spec = _find_task(task, path.parent)
         if spec.name in specs:
             remedy = "Name each once, and set its weight."
             raise KingyoError(f"{path}: tasks", "different tasks", f"{spec.name} twice", remedy)
@@ -215,19 +210,17 @@ def _tasks(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> dict[s
     return {"tasks": specs} if len(specs) > 1 else {"task": next(iter(specs.values()))}
 
 
-def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
-    folders = (folder, *search)
-    names = (task.name, f"{task.name}.yaml", f"{task.name}.yml")
-    file = next((each / name for each in folders for name in names if (each / name).is_file()), None)
+def _find_task(task: _Task, folder: Path) -> TaskSpec:
+    files = (folder / f"{task.name}{end}" for end in ("", ".yaml", ".yml"))
+    file = next((each for each in files if each.is_file()), None)
     if file is not None and not {"task", "dataset_path"} & read_yaml(file).keys():
         return load_task_spec(file)
-    places = ", ".join(str(each.resolve()) for each in folders)
     raise KingyoError(
         f"tasks: {task.name}",
-        f"a kingyo task, as {task.name}.yaml in {places}",
+        f"a kingyo task, as {task.name}.yaml in {folder.resolve()}",
         "no such file" if file is None else f"{file}, a task of lm-eval",
         "Write a task file with data:, prompt: and grader: (see docs/run-yaml.md) beside the genome "
-        "file, or name its folder with --task-search-path; kingyo does not run tasks of lm-eval.",
+        "file; kingyo does not run tasks of lm-eval.",
     )
 
 
