@@ -42,7 +42,6 @@ FLOORS = {
     "views.charts": 6,
     "merging.lineage": 7,
     "search.space": 7,
-    "views.compare": 7,
     "merging.engine": 8,
     "search.runners": 9,
     "search.evolution": 10,

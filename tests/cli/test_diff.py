@@ -1,4 +1,4 @@
-"""`kingyo diff` as its users call it: tables, JSON, pictures, errors, Ctrl-C."""
+"""`kingyo diff` as its users call it: tables, JSON, errors, Ctrl-C."""
 
 import json
 import os
@@ -7,8 +7,6 @@ import struct
 import subprocess
 import time
 from pathlib import Path
-
-import pytest
 
 from tests.cli.conftest import World, command
 from tests.models_on_disk import llama
@@ -37,31 +35,19 @@ def test_three_models_are_compared_pair_by_pair(world: World) -> None:
 
 
 def test_standard_output_contains_only_json(world: World) -> None:
-    done = world.run("diff", "a", "b", "--base", "base", "--json", "--picture", "out.png")
+    done = world.run("diff", "a", "b", "--base", "base", "--json")
     summary = json.loads(done.stdout)
     assert summary["models"] == {"A": "a", "B": "b"}
     assert set(summary) == {"models", "base", "total", "kinds", "layers", "notes"}
     assert set(summary["layers"]) == {"embedding", "block.0", "block.1", "block.2", "head"}
     assert abs(summary["total"]["pairs"]["A-B"]["cosine"]) < 0.1
     assert summary["total"]["models"]["A"]["change"] > 0
-    assert "out.png" in done.stderr
 
 
-def test_a_picture(world: World) -> None:
-    (world.folder / "<b>&").symlink_to(world.folder / "b")
-    world.ok("diff", "a", "<b>&", "base", "--picture", "pictures/of.png")
-    assert (world.folder / "pictures" / "of.png").read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("a",), "models: expected two models or more, or one model and its base; received 1"),
-        (("a", "b", "--picture", "out.jpg"), "--picture: expected a file that ends in .png"),
-    ],
-)
-def test_mistakes_are_one_message(world: World, arguments: tuple[str, ...], message: str) -> None:
-    world.fails("diff", *arguments, says=message)
+def test_one_model_alone_is_an_error(world: World) -> None:
+    world.fails(
+        "diff", "a", says="models: expected two models or more, or one model and its base; received 1"
+    )
 
 
 def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
@@ -75,7 +61,7 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
             stream.write(struct.pack("<Q", len(header)) + header)
             stream.truncate(8 + len(header) + 3_200_000_000)
     with subprocess.Popen(
-        command("diff", "a", "b", "--picture", "out.png"),
+        command("diff", "a", "b"),
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

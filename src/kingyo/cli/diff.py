@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from kingyo.cli.console import Console, print_lines, print_rows
 from kingyo.cli.options import Positive
-from kingyo.cli.output import echo, print_json
+from kingyo.cli.output import print_json
 from kingyo.cli.progress import Counts
 from kingyo.cli.run import interruptible
-from kingyo.core.io.files import write_bytes
 from kingyo.core.io.units import count_text, counted, percent
 
 if TYPE_CHECKING:
@@ -24,25 +23,20 @@ def diff(
     models: list[str],
     *,
     base: str | None = None,
-    picture: Path | None = None,
     allow_pickle: bool = False,
     as_json: bool = False,
 ) -> None:
     """Compare models before a merge: how far apart their weights are, and whether their task vectors agree.
 
-    Example: `kingyo diff model-a model-b --base base-model --picture differences.png`
+    Example: `kingyo diff model-a model-b --base base-model`
 
     Args:
         models (MODEL...): folders or Hub names; model+lora adds a LoRA.
         base: common base model; also compares task vectors.
-        picture: also draw the comparison into this .png file.
     """
     from kingyo.merging.checkpoints.locate import open_together
     from kingyo.views.compare import compare
-    from kingyo.views.compare.picture import check_target, draw_png
 
-    if picture is not None:
-        check_target(picture)
     named = open_together([*models, *([] if base is None else [base])], allow_pickle=allow_pickle)
     opened, done = [named[model] for model in models], 0
     n_parameters = min(each.n_parameters for each in opened)
@@ -58,9 +52,6 @@ def diff(
         print_json(comparison.record())
     else:
         _print_comparison(comparison)
-    if picture is not None:
-        write_bytes(picture, draw_png(comparison))
-        echo(f"Drew {picture}.", err=as_json)
 
 
 def _print_comparison(comparison: CheckpointComparison) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -67,20 +67,6 @@ def png(chart: Chart, datasets: Datasets | None = None) -> bytes:
 
     spec = full_spec(chart, max(chart.width, chart.min_width)) | {"datasets": datasets or {}}
     spec["config"] = CONFIG | {"background": "#ffffff"}
-    return vl_convert.vegalite_to_png(resolve_variables(json.dumps(spec)), scale=SCALE)
-
-
-def png_of_several(charts: Sequence[Chart], columns: int, title: str) -> bytes:
-    import vl_convert
-
-    spec: Spec = {
-        "title": {"text": title, "offset": 18, "fontWeight": "normal"},
-        "padding": 12,
-        "columns": columns,
-        "config": CONFIG | {"background": "#ffffff"},
-        "resolve": {"scale": {"color": "independent"}},
-        "concat": [{"width": each.width, "height": each.height, **each.spec} for each in charts],
-    }
     return vl_convert.vegalite_to_png(resolve_variables(json.dumps(spec)), scale=SCALE)
 
 
