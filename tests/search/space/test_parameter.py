@@ -133,17 +133,10 @@ def test_one_axis_per_source() -> None:
 
 
 @pytest.mark.parametrize("dtype", [None, "float32"])
-def test_none_is_the_base(dtype: str | None) -> None:
-    recipe = subsets(dtype).decode((0.0, 0.0, 0.0))
-    assert recipe == parent_recipe("models/base", dtype)
-    assert recipe.hash == parent_recipe("models/base", dtype).hash
-
-
-@pytest.mark.parametrize("dtype", [None, "float32"])
-@pytest.mark.parametrize("place", range(3))
-def test_one_source_is_its_parent(place: int, dtype: str | None) -> None:
+@pytest.mark.parametrize(("place", "reference"), enumerate(["models/base", *THREE.values()], start=-1))
+def test_none_is_the_base_and_one_source_is_its_parent(place: int, reference: str, dtype: str | None) -> None:
     recipe = subsets(dtype).decode(tuple(float(i == place) for i in range(3)))
-    assert recipe.hash == parent_recipe(list(THREE.values())[place], dtype).hash
+    assert recipe == parent_recipe(reference, dtype) and recipe.hash == parent_recipe(reference, dtype).hash
 
 
 def test_one_source_with_another_weight_is_a_merge() -> None:

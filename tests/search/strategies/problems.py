@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kingyo.core.types import Axis, Genome, Strategy, Trial
+from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from kingyo.search.strategies import build
 from kingyo.testing.strategies import failed, scored
 
@@ -35,17 +36,11 @@ def sphere(genome: Genome) -> float:
     return -sum((gene - 0.7) ** 2 for gene in genome)
 
 
-def rotated_ellipsoid(n: int, condition: float = 1e4) -> Callable[[Genome], float]:
-    """A long thin bowl, rotated against the axes; 0 at 0.6 on every axis."""
-    rng = np.random.RandomState(0)
-    rotation = np.linalg.qr(rng.normal(size=(n, n)))[0]
-    stretch = condition ** (np.arange(n) / (n - 1))
-
-    def score(genome: Genome) -> float:
-        y = rotation @ (np.array(genome) - 0.6)
-        return -float((stretch * y**2).sum())
-
-    return score
+def ellipsoid(rotation: NDArray[np.float64]) -> Callable[[Genome], float]:
+    """A long thin bowl along axes that are rotated; 0 at 0.6 on every axis."""
+    n = len(rotation)
+    stretch = 1e4 ** (np.arange(n) / (n - 1))
+    return lambda genome: -float((stretch * (rotation @ (np.array(genome) - 0.6)) ** 2).sum())
 
 
 def knapsack(n: int, seed: int) -> tuple[tuple[Axis, ...], Callable[[Genome], float], float]:
@@ -85,6 +80,16 @@ def best(
     """The best score that a strategy finds within a budget."""
     log = work(build(name, axes, seed, options), score, budget)
     return max(s for _, s in log if s is not None)
+
+
+def informed(
+    name: str, axes: Sequence[Axis], seed: int, points: Sequence[Outcome], **options: object
+) -> Strategy:
+    """Build a strategy that knows points from before."""
+    strategy = build(name, axes, seed, options)
+    assert isinstance(strategy, InformedStrategy)
+    strategy.warm_start(points)
+    return strategy
 
 
 def hypervolume(points: Sequence[tuple[float, ...]], worst: float) -> float:

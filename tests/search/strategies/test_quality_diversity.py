@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
+from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
 from kingyo.search.strategies import build
 from kingyo.search.strategies.quality_diversity import (
     Archive,
@@ -20,7 +20,7 @@ from kingyo.search.strategies.quality_diversity import (
     singular_step,
 )
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
-from tests.search.strategies.problems import floats
+from tests.search.strategies.problems import floats, informed
 
 Objectives = Callable[[Genome], tuple[float, ...]]
 SEEDS = range(5)
@@ -99,9 +99,8 @@ def test_each_archive_uses_its_task_as_quality_and_others_as_behaviour() -> None
 
 
 def test_known_points_start_the_archive_without_parents() -> None:
-    strategy = build_four()
-    assert isinstance(strategy, InformedStrategy)
-    strategy.warm_start(known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5)))
+    points = known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5))
+    strategy = informed("cycleqd", floats(4), 0, points, population=4)
     first = strategy.ask(4)
     assert all(trial.parents == () for trial in first)
     assert np.mean([trial.genome for trial in first]) < 0.4  # around 0.1 to 0.3, not anywhere in the box
@@ -110,9 +109,7 @@ def test_known_points_start_the_archive_without_parents() -> None:
 
 
 def test_known_points_with_a_different_number_of_objectives_are_ignored() -> None:
-    strategy = build_four()
-    assert isinstance(strategy, InformedStrategy)
-    strategy.warm_start(known(floats(4), (0.9,), (0.1,)))
+    strategy = informed("cycleqd", floats(4), 0, known(floats(4), (0.9,), (0.1,)), population=4)
     generation(strategy, *[(0.5, 0.5)] * 4)
     assert {trial.parents for trial in strategy.ask(8)} == {(0,)}
 
