@@ -133,7 +133,7 @@ def test_one_axis_per_source() -> None:
 
 
 @pytest.mark.parametrize("dtype", [None, "float32"])
-@pytest.mark.parametrize(("place", "reference"), enumerate(["models/base", *THREE.values()], start=-1))
+@pytest.mark.parametrize(("place", "reference"), [(-1, "models/base"), *enumerate(THREE.values())])
 def test_none_is_the_base_and_one_source_is_its_parent(place: int, reference: str, dtype: str | None) -> None:
     recipe = subsets(dtype).decode(tuple(float(i == place) for i in range(3)))
     assert recipe == parent_recipe(reference, dtype) and recipe.hash == parent_recipe(reference, dtype).hash
