@@ -43,11 +43,11 @@ def hub(served: Hub) -> Hub:
     return served
 
 
-def scout(hub: Hub, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def scout(hub: Hub, folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "kingyo", "scout", *arguments],
         cwd=folder,
-        env=os.environ | hub.environment(folder / "home"),
+        env=os.environ | hub.environment(folder / "home") | env,
         capture_output=True,
         text=True,
         check=False,
@@ -91,11 +91,7 @@ def test_names_adapters_pipelines_and_names_that_are_wrong(hub: Hub, tmp_path: P
 
 
 def test_a_hub_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
-    nowhere = hub.environment(tmp_path / "home") | {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    command = [sys.executable, "-m", "kingyo", "scout", "org/base", "--json"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | nowhere, capture_output=True, text=True, check=False
-    )
+    done = scout(hub, tmp_path, "org/base", "--json", HF_ENDPOINT="http://127.0.0.1:9")
     (candidate,) = json.loads(done.stdout)["excluded"]
     detail = candidate["excluded"]["detail"]
     assert "no such folder here; and from the Hub ConnectError: " in detail
