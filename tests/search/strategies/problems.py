@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from kingyo.search.strategies import build
 from kingyo.testing.strategies import failed, scored
 
 Score = Callable[[Genome], float | None]
+Objectives = Callable[[Genome], tuple[float, ...]]
 
 
 def floats(n: int, low: float = 0.0, high: float = 1.0) -> tuple[Axis, ...]:
@@ -90,6 +93,23 @@ def informed(
     assert isinstance(strategy, InformedStrategy)
     strategy.warm_start(points)
     return strategy
+
+
+def judged(trial: Trial, objectives: Sequence[float], *, partial: bool = False) -> Outcome:
+    """The outcome of a trial on several tasks."""
+    mean = fmean(objectives)
+    return replace(scored(trial, mean), value=mean, objectives=tuple(objectives), is_partial=partial)
+
+
+def work_on_several(strategy: Strategy, objectives: Objectives, budget: int) -> list[tuple[float, ...]]:
+    """Spend a budget of trials; return the objectives of each."""
+    points: list[tuple[float, ...]] = []
+    while len(points) < budget:
+        trials = strategy.ask(min(strategy.batch, budget - len(points)))
+        outcomes = [judged(trial, objectives(trial.genome)) for trial in trials]
+        strategy.tell(outcomes)
+        points += [outcome.objectives for outcome in outcomes]
+    return points
 
 
 def hypervolume(points: Sequence[tuple[float, ...]], worst: float) -> float:

@@ -3,13 +3,12 @@
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 
-from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
+from kingyo.core.types import Axis, Outcome, Strategy, Trial
 from kingyo.search.strategies import build
 from kingyo.search.strategies.quality_diversity import (
     Archive,
@@ -19,18 +18,8 @@ from kingyo.search.strategies.quality_diversity import (
     singular_root,
     singular_step,
 )
-from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
-from tests.search.strategies.problems import floats, informed
-
-Objectives = Callable[[Genome], tuple[float, ...]]
-SEEDS = range(5)
-
-
-def judged(trial: Trial, objectives: Sequence[float], *, partial: bool = False) -> Outcome:
-    """The outcome of a trial on several tasks."""
-    mean = statistics.fmean(objectives)
-    return replace(scored(trial, mean), value=mean, objectives=tuple(objectives), is_partial=partial)
-
+from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed
+from tests.search.strategies.problems import Objectives, floats, informed, judged, work_on_several
 
 # ---- the contract
 
@@ -185,20 +174,12 @@ def interfering(seed: int) -> Objectives:
     return lambda genome: tuple(float(np.mean(w @ np.array(genome) + b > 0)) for w, b in tasks)
 
 
-def spend(name: str, objectives: Objectives, budget: int, seed: int) -> list[tuple[float, ...]]:
-    strategy = build(name, floats(9), seed, {})
-    points: list[tuple[float, ...]] = []
-    while len(points) < budget:
-        trials = strategy.ask(strategy.batch)
-        outcomes = [judged(trial, objectives(trial.genome)) for trial in trials]
-        strategy.tell(outcomes)
-        points += [outcome.objectives for outcome in outcomes]
-    return points
-
-
 def test_ahead_of_random_on_tasks_that_interfere() -> None:
     names = ("cycleqd", "random")
-    runs = {name: [spend(name, interfering(seed), 800, seed) for seed in SEEDS] for name in names}
+    runs = {
+        name: [work_on_several(build(name, floats(9), seed, {}), interfering(seed), 800) for seed in range(5)]
+        for name in names
+    }
 
     def lead(figure: Callable[[Sequence[tuple[float, ...]]], float]) -> float:
         figures, control = ([figure(points) for points in runs[each]] for each in names)
