@@ -187,10 +187,22 @@ def test_members_with_a_lora(tmp_path: Path) -> None:
     assert found.members[0].layers["block.1"] == 1 and adapted.reference in str(found.members[1].finding)
 
 
+MEASURES = """
+import sys
+from pathlib import Path
+from tests.scout.test_measuring import ALL, EvidenceStore, measure_group, open_checkpoint, watched
+
+folder, log, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+names = [*sorted(folder.glob("m?")), folder / "base"]
+*members, base = (watched(open_checkpoint(str(name)), log, kill_at) for name in names)
+with EvidenceStore(folder / "out") as store:
+    measure_group(base, members, store, ALL)
+"""
+
+
 def dying(folder: Path, log: Path, kill_at: int) -> list[str]:
-    """Return a command that measures the models of a folder."""
-    module = "tests.scout.measure_and_die"
-    return [sys.executable, "-m", module, str(folder), str(log), str(kill_at)]
+    """Return a command that measures the models of a folder, and kills itself at a read other than 0."""
+    return [sys.executable, "-c", MEASURES, str(folder), str(log), str(kill_at)]
 
 
 @pytest.mark.parametrize("kill_at", [1, 17, *slow(6, 40)])

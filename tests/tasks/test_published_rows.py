@@ -121,12 +121,6 @@ SETS = {
 }
 
 
-def test_several_answers_and_choices_are_refused() -> None:
-    keys = {"data": "rows.jsonl", "grader": "choice", "choices": "choices", "answers": "answers"}
-    with pytest.raises(KingyoError, match="`answer:` instead of `answers:`"):
-        parse_task_spec({**LEAST, **keys})
-
-
 def items_of(folder: Path, **keys: object) -> tuple[Item, ...]:
     return load_items(parse_task_spec({**LEAST, "data": "rows.jsonl", **keys}), folder).items
 

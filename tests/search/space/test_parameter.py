@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kingyo.core.types import Genome
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe, look_up
 from kingyo.search.space import Bounds, RecipeSpace, SourceChoice, SourceValues, parent_recipe
@@ -143,23 +144,20 @@ def test_none_is_the_base_and_one_source_is_its_parent(place: int, reference: st
     assert recipe == parent_recipe(reference, dtype) and recipe.hash == parent_recipe(reference, dtype).hash
 
 
-def test_one_source_with_another_weight_is_a_merge() -> None:
-    recipe = subsets().decode((0.5, 0.0, 0.0))
-    assert recipe.merge_method == "task_arithmetic" and recipe.base_model == "models/base"
-    assert [(each.model, each.parameters) for each in recipe.sources] == [("models/ja", {"weight": 0.5})]
-
-
-def test_several_are_merged_in_the_order_of_sources() -> None:
-    recipe = subsets("float32").decode((1.0, 0.0, 1.0))
-    assert (recipe.merge_method, recipe.base_model, recipe.dtype) == (
-        "task_arithmetic",
-        "models/base",
-        "float32",
-    )
-    assert [(each.model, each.parameters) for each in recipe.sources] == [
-        ("models/ja", {"weight": 1.0}),
-        ("models/base+models/lora", {"weight": 1.0}),
-    ]
+@pytest.mark.parametrize(
+    ("genome", "dtype", "merged"),
+    [
+        ((0.5, 0.0, 0.0), None, {"models/ja": 0.5}),
+        ((1.0, 0.0, 1.0), "float32", {"models/ja": 1.0, "models/base+models/lora": 1.0}),
+    ],
+)
+def test_others_are_merged_in_the_order_of_sources(
+    genome: Genome, dtype: str | None, merged: dict[str, float]
+) -> None:
+    recipe = subsets(dtype).decode(genome)
+    assert (recipe.merge_method, recipe.base_model, recipe.dtype) == ("task_arithmetic", "models/base", dtype)
+    expected = [(model, {"weight": weight}) for model, weight in merged.items()]
+    assert [(each.model, each.parameters) for each in recipe.sources] == expected
 
 
 def test_a_source_may_lack_a_span() -> None:
