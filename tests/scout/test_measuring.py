@@ -201,7 +201,7 @@ with EvidenceStore(folder / "out") as store:
 
 
 def dying(folder: Path, log: Path, kill_at: int) -> list[str]:
-    """Return a command that measures the models of a folder, and kills itself at a read other than 0."""
+    """Return a command that measures the models of a folder, and ends at the read of this number, if any."""
     return [sys.executable, "-c", MEASURES, str(folder), str(log), str(kill_at)]
 
 
