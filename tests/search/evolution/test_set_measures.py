@@ -120,12 +120,13 @@ def test_a_candidate_without_a_value_fails_and_the_search_continues(tmp_path: Pa
         assert winner is not None and distance(store, winner.id) > 0.3
 
 
-def test_a_baseline_without_a_value_ends_the_run(tmp_path: Path) -> None:
-    with (
-        begun(tmp_path / "run") as store,
-        pytest.raises(KingyoError, match=r"baseline 'a'.*far: no finite value of 8 answers"),
-    ):
-        by_measure(store, Model(), Far(least=1)).run()
+def test_a_baseline_without_a_value_ends_the_run_and_can_be_fixed(tmp_path: Path) -> None:
+    says = r"baseline 'a'.*far: no finite value of 8 answers.*resume.*evolve"
+    with begun(tmp_path / "run") as store:
+        with pytest.raises(KingyoError, match=says):
+            by_measure(store, Model(), Far(least=1)).run()
+        by_measure(store, Model()).run()
+        assert store.status() == "finished"
 
 
 def test_a_verdict_of_an_older_checkout_keeps_its_unit(tmp_path: Path) -> None:
