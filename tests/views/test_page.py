@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
-
 from kingyo.errors import KingyoError
 from kingyo.store import RunStore
 from kingyo.views.page import write_report

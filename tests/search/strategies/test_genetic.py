@@ -148,9 +148,6 @@ def test_a_pair_is_two_different_candidates(select: Selection) -> None:
 # ---- NSGA-II
 
 
-SEEDS = range(3)
-
-
 class TestNsga2WithTwoObjectives(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("nsga2", axes, seed, {"population": 6, "crossover_rate": 0.5})
