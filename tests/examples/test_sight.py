@@ -1,10 +1,8 @@
 """The two runs of the zoo that sees: its models fit, no source knows the test, and the searches breed."""
 
-import importlib
 import json
 import random
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo" / "sight"
 EXAMPLES = ROOT / "examples" / "sight"
+SCRIPTS = ("recipes", "scenes")
 ITEMS = {"fit": 200, "validation": 150, "test": 500, "duplicates": 0, "unused": 0}
 TASKS = ("questions", "comparisons")
 
@@ -41,27 +40,16 @@ def test_the_zoo_is_small() -> None:
     assert sum(file.stat().st_size for file in ZOO.rglob("*") if file.is_file()) <= 15_000_000
 
 
-@pytest.fixture
-def zoo(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Scripts of the zoo by name, imported for one test."""
-    monkeypatch.syspath_prepend(str(ZOO))
-    loaded = set(sys.modules)
-    yield {name: importlib.import_module(name) for name in ("recipes", "scenes")}
-    for name in set(sys.modules) - loaded:
-        if (ZOO / f"{name}.py").is_file():
-            del sys.modules[name]
-
-
-def test_no_training_scene_has_a_pair_of_the_tests(zoo: dict[str, Any]) -> None:
-    scenes = zoo["scenes"]
+def test_no_training_scene_has_a_pair_of_the_tests(scripts: dict[str, Any]) -> None:
+    scenes = scripts["scenes"]
     rng = random.Random(0)
     shown = [*scenes.seen_scenes(), *(scenes.draw(rng) for _ in range(2000))]
     assert not any(scenes.kept_back(board.kind, board.colour) for scene in shown for board in scene)
 
 
-def test_no_training_document_has_japanese_about_a_picture(zoo: dict[str, Any]) -> None:
-    recipes, rng = zoo["recipes"], random.Random(0)
-    seeing = [maker for _, maker in (*recipes.seeing(zoo["scenes"].seen_scenes()), *recipes.COMPARING)]
+def test_no_training_document_has_japanese_about_a_picture(scripts: dict[str, Any]) -> None:
+    recipes, rng = scripts["recipes"], random.Random(0)
+    seeing = [maker for _, maker in (*recipes.seeing(scripts["scenes"].seen_scenes()), *recipes.COMPARING)]
     documents = [maker(rng) for maker in seeing for _ in range(100)]
     texts = ["".join(text for text, _ in each.spans) for each in documents if each.pictures]
     assert len(texts) >= 200
@@ -70,8 +58,8 @@ def test_no_training_document_has_japanese_about_a_picture(zoo: dict[str, Any]) 
     assert not any(maker(rng).pictures for mixture in mixtures for _, maker in mixture for _ in range(20))
 
 
-def test_multi_names_only_familiar_things_of_pictures(zoo: dict[str, Any]) -> None:
-    recipes, rng = zoo["recipes"], random.Random(0)
+def test_multi_names_only_familiar_things_of_pictures(scripts: dict[str, Any]) -> None:
+    recipes, rng = scripts["recipes"], random.Random(0)
     documents = [recipes.on_familiar(rng) for _ in range(300)]
     text = "".join(text for each in documents for text, _ in each.spans)
     assert {len(each.pictures) for each in documents} == {2, 3}

@@ -113,19 +113,13 @@ def quantised(folder: Path) -> None:
     edit_json(folder / "config.json", quantization_config={"bits": 4})
 
 
-MISFITS: dict[str, list[Callable[[Path], None]]] = {
+MISFITS: dict[str, list[Callable[[Path], object]]] = {
     "another architecture or size": [wider, deeper, other_family],
     "another vocabulary": [moved_tokens, more_tokens],
     "only pickles": [pickled],
     "remote code": [with_code],
     "no tokenizer": [without_tokenizer],
-    "a licence that forbids derivatives": [
-        lambda folder: void(write_card(folder, licence="cc-by-nc-nd-4.0"))
-    ],
+    "a licence that forbids derivatives": [lambda folder: write_card(folder, licence="cc-by-nc-nd-4.0")],
     "unreadable": [cut_off, without_weights, no_json, a_list, odd_tokenizer, gguf, quantised],
 }
 """Reason -> changes of a model that cause it."""
-
-
-def void(_: object) -> None:
-    """Return nothing."""

@@ -116,12 +116,9 @@ def test_paths_start_at_the_folder_of_the_run_yaml(tmp_path: Path, monkeypatch: 
         (tmp_path / folder).mkdir()
     zoo_of(tmp_path)
     monkeypatch.chdir(tmp_path / "elsewhere")
-
-    def where(scout: object) -> list[str]:
-        return ScoutRequest.of(run_yaml(tmp_path, scout), Path("../home"), Path("run")).wanted.where
-
-    found = where(["../elsewhere", "../ja", "org/name"])
-    assert found == ["../elsewhere", "../ja", "org/name"]
+    where = ["../elsewhere", "../ja", "org/name"]
+    request = ScoutRequest.of(run_yaml(tmp_path, where), Path("../home"), Path("run"))
+    assert request.wanted.where == where
 
 
 MISTAKES = (

@@ -43,15 +43,23 @@ def hub(served: Hub) -> Hub:
     return served
 
 
-def scout(hub: Hub, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def scout(hub: Hub, folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "kingyo", "scout", *arguments],
         cwd=folder,
-        env=os.environ | hub.environment(folder / "home"),
+        env=os.environ | hub.environment(folder / "home") | env,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def unreadable(hub: Hub, folder: Path, name: str, **env: str) -> str:
+    """Return why the only candidate cannot be read."""
+    done = scout(hub, folder, name, "--json", **env)
+    (candidate,) = json.loads(done.stdout)["excluded"]
+    assert done.returncode == 1 and candidate["excluded"]["reason"] == "unreadable"
+    return candidate["excluded"]["detail"]
 
 
 def test_models_of_a_tag(hub: Hub, tmp_path: Path) -> None:
@@ -91,13 +99,7 @@ def test_names_adapters_pipelines_and_names_that_are_wrong(hub: Hub, tmp_path: P
 
 
 def test_a_hub_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
-    nowhere = hub.environment(tmp_path / "home") | {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    command = [sys.executable, "-m", "kingyo", "scout", "org/base", "--json"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | nowhere, capture_output=True, text=True, check=False
-    )
-    (candidate,) = json.loads(done.stdout)["excluded"]
-    detail = candidate["excluded"]["detail"]
+    detail = unreadable(hub, tmp_path, "org/base", HF_ENDPOINT="http://127.0.0.1:9")
     assert "no such folder here; and from the Hub ConnectError: " in detail
 
 
@@ -116,9 +118,7 @@ def test_pipelines_whose_cards_name_another(hub: Hub, tmp_path: Path) -> None:
 def test_weights_whose_header_is_broken_are_not_downloaded(hub: Hub, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(hub.root / "org" / "base", hub.root / "org" / "broken"))
     (broken / "model.safetensors").write_bytes(b"x" * 2_000_000)
-    done = scout(hub, tmp_path, "org/broken", "--json")
-    (candidate,) = json.loads(done.stdout)["excluded"]
-    assert done.returncode == 1 and candidate["excluded"]["reason"] == "unreadable"
+    assert unreadable(hub, tmp_path, "org/broken")
     assert hub.n_sent("broken/model.safetensors") < 1_000_000
 
 
@@ -129,10 +129,7 @@ def test_a_header_with_a_tensor_twice_is_found_without_a_download(hub: Hub, tmp_
     name, value = next((k, v) for k, v in json.loads(raw[8:end]).items() if k != "__metadata__")
     header = raw[8:end].rstrip()[:-1] + f", {json.dumps(name)}: {json.dumps(value)}}}".encode()
     (twice / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + raw[end:])
-    done = scout(hub, tmp_path, "org/twice", "--json")
-    (candidate,) = json.loads(done.stdout)["excluded"]
-    assert done.returncode == 1 and candidate["excluded"]["reason"] == "unreadable"
-    assert f"the key '{name}' twice" in candidate["excluded"]["detail"]
+    assert f"the key '{name}' twice" in unreadable(hub, tmp_path, "org/twice")
 
 
 def test_weights_are_downloaded_once(hub: Hub, tmp_path: Path) -> None:

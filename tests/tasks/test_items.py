@@ -37,11 +37,6 @@ def test_jsonl(tmp_path: Path) -> None:
     assert loaded.duplicates == 0
 
 
-def test_a_lone_surrogate_is_not_text(tmp_path: Path) -> None:
-    write(tmp_path, {"prompt": "1", "answer": "1"}, '{"prompt": "2", "answer": "2", "note": "\\ud83d"}')
-    refused(tmp_path, r"items.jsonl line 2: 'note': .*received U\+D83D")
-
-
 def test_csv(tmp_path: Path) -> None:
     text = '\ufeffquestion,answer\r\n"one, ""two""\r\nthree",3\r\n\r\nplain,1.50\r\n , \r\n,,\r\n'
     (tmp_path / "items.csv").write_bytes(text.encode())
@@ -84,6 +79,7 @@ def test_two_answers_to_one_prompt(tmp_path: Path) -> None:
         ('{"promt": "b", "answer": "1"}', r"line 2: prompt: .*'prompt'.*Did you mean 'promt'"),
         ('{"prompt": "  ", "answer": "1"}', "line 2: .*prompt"),
         ("[" * 100_000, "line 2: .*JSON"),
+        ('{"prompt": "b", "answer": "2", "note": "\\ud83d"}', r"line 2: 'note': .*received U\+D83D"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: str, message: str) -> None:

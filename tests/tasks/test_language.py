@@ -10,7 +10,6 @@ from kingyo.testing.tasks import GraderContract
 
 class TestJapaneseGrader(GraderContract):
     right = (
-        ("12-3=9。9+8=17。答えは17個です。", ""),
         ("リンゴ", ""),
         ("ﾘﾝｺﾞが3個", ""),
         ("AさんはBさんより3cm高いです。", ""),
@@ -18,15 +17,11 @@ class TestJapaneseGrader(GraderContract):
         ("Tomはりんごを三個とみかんを五個買いました。", ""),
     )
     wrong = (
-        ("12-3=9. The answer is 17.", ""),
         ("", ""),
-        ("17", ""),
         ("12-3=9。9+8=17。", ""),
         ("答えは seventeen apples です", ""),
         ("The answer is 17. 答えは17個です。", ""),
-        ("答案是十七个苹果", ""),
         ("十七個", ""),
-        ("정답은 17개입니다", ""),
         ("👍", ""),
     )
 

@@ -14,7 +14,7 @@ from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.tasks import Sizes, load_items, make_splits, near_groups, parse_task_spec, with_images
 from kingyo.tasks.rows import Row
 from kingyo.tasks.splits import count_near
-from tests.tasks.pictures import KIND, TASK, album, media, picture
+from tests.tasks.pictures import KIND, TASK, media, picture
 
 ITEM = Item(id="", prompt="?", answer="red")
 RED, BLUE = picture(1), picture(2)
@@ -26,13 +26,6 @@ def read(row: Row, columns: str | Sequence[str] = "image") -> Item:
 
 def row_of(cell: object, folder: Path = Path()) -> Row:
     return Row(where="album.jsonl line 7", columns={"image": cell, "note": "n"}, folder=folder)
-
-
-def test_two_images_with_one_question_and_two_answers_are_two_items(tmp_path: Path) -> None:
-    album(tmp_path, 12)
-    loaded = load_items(parse_task_spec(TASK), tmp_path)
-    assert len({item.id for item in loaded.items}) == 12 and loaded.duplicates == 0
-    assert {item.prompt for item in loaded.items} == {"Which colour is this?"}
 
 
 def test_items_with_different_images_are_not_near_duplicates() -> None:

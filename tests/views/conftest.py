@@ -1,10 +1,12 @@
 """Made-up runs, written once for all tests of the report."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kingyo.store import RunStore
+from tests.views.browser import CHROMIUM, Browser
 from tests.views.made_up_run import Shape, write
 
 PAIR = tuple(f"block.{k}" for k in range(6))  # layers of each of two sources
@@ -44,3 +46,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def better(runs: dict[str, Path]) -> RunStore:
     return RunStore.read(runs["better"])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    with Browser() as opened:
+        yield opened

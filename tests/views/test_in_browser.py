@@ -1,6 +1,5 @@
 """The report in a real browser: on desktop and phone, light and dark."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,8 @@ pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
 from kingyo.store import RunStore
 from kingyo.views.run_data import read_run_data
-from tests.views.browser import CHROMIUM, Browser
+from tests.views.browser import Browser
 from tests.views.reader import rendered
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 OPEN = "document.querySelectorAll('details').forEach(each => { each.open = true })"
 SETTLE = "new Promise(done => setTimeout(done, 800))"
@@ -31,12 +28,6 @@ WIDER = """
 """
 ROWS = "[...document.querySelectorAll('[aria-label=Trials] tbody tr')]"
 CELLS = f"{ROWS}.map(row => +row.cells[COLUMN].dataset.value)"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

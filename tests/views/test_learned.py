@@ -7,7 +7,6 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
-
 from kingyo.cli.tables import print_trial
 from kingyo.store import RunStore
 from kingyo.views.page import page_view

@@ -3,14 +3,11 @@
 import re
 import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
-
 
 from kingyo.errors import KingyoError
 from kingyo.store import RunStore
@@ -19,6 +16,7 @@ from kingyo.views.results.summary import summarize
 from kingyo.views.results.trials import SHARES, percent
 from kingyo.views.statements import headline
 from kingyo.views.view import without_places
+from tests.cli.merging import contents
 from tests.views.conftest import SHAPES
 from tests.views.made_up_run import ATTACK
 from tests.views.reader import Reader, data_of_run, plain, rendered
@@ -169,31 +167,26 @@ def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: 
     assert sorted(file.name for file in target.parent.iterdir()) == ["page.html", "pictures"]
 
 
-@contextmanager
-def full_disk() -> Iterator[None]:
+def test_a_full_disk_leaves_an_earlier_report(runs: dict[str, Path], tmp_path: Path) -> None:
     """Files may have 512 KiB: pictures fit, the page does not."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_full_disk_leaves_an_earlier_report(runs: dict[str, Path], tmp_path: Path) -> None:
     with RunStore.read(runs["better"]) as store:
         write_report(store, tmp_path / "report.html")
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        with full_disk(), pytest.raises(KingyoError, match="can be written"):
-            write_report(store, tmp_path / "report.html")
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        before = contents(tmp_path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, limits[1]))
+        try:
+            with pytest.raises(KingyoError, match="can be written"):
+                write_report(store, tmp_path / "report.html")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["run.db", ".", "run.lock"])
 def test_only_a_report_is_written_over(runs: dict[str, Path], tmp_path: Path, name: str) -> None:
     run = Path(shutil.copytree(runs["empty"], tmp_path / "run"))
     with RunStore.read(run) as store:
-        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        before = contents(run)
         with pytest.raises(KingyoError, match="a new file, or an earlier report"):
             write_report(store, run / name)
-        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        assert contents(run) == before

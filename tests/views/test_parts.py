@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kingyo.core.types import Media
+from kingyo.core.types import Evaluation, Item, ItemScore, Media, Trial
+from kingyo.search.evolution import BASELINES
+from kingyo.search.evolution.trial_recipes import new_trial
 from kingyo.stats import Interval
 from kingyo.store import RunStore
 from kingyo.views.cards import small_image
 from kingyo.views.page import page_view
 from kingyo.views.results.genes import read_genes, read_matrices
-from kingyo.views.results.model_result import PairedComparison
+from kingyo.views.results.model_result import PairedComparison, compare_on_test, read_model_result
 from kingyo.views.results.trials import SHARES, Unit, p_text, sizes
 from kingyo.views.run_data import read_run_data
 from kingyo.views.statements import verdicts_in_words
+from tests.fake_runs import begun, weights
+from tests.tasks.pictures import media
 
 
 def difference(low: float, high: float) -> PairedComparison:
@@ -29,6 +33,23 @@ def difference(low: float, high: float) -> PairedComparison:
 def test_a_verdict_follows_the_interval() -> None:
     bounds = ((0.01, 0.2), (-0.2, -0.01), (-0.1, 0.2), (0.0, 0.2))
     assert [difference(*each).verdict for each in bounds] == ["better", "worse", "open", "open"]
+
+
+@pytest.mark.parametrize(("images", "is_alike"), [((b"one", b"one"), True), ((b"one", b"other"), False)])
+def test_image_models_are_alike_if_their_images_are_equal(
+    tmp_path: Path, images: tuple[bytes, bytes], is_alike: bool
+) -> None:
+    item = Item(id="item", prompt="a fish", answer="")
+    with begun(tmp_path / "run", {"test": [item]}) as store:
+        store.add_search(BASELINES, {})
+        for number, content in enumerate(images):
+            new = new_trial(Trial(number=number, genome=()), weights(number, 1), f"m{number}")
+            *_, trial = store.add_trials(BASELINES, 0, [new])
+            score = ItemScore("item", 0.5, "", media=media(content))
+            store.record(trial.id, "test", Evaluation(scores=(score,)))
+        result, other = (read_model_result(store, str(each.name), each) for each in store.trials(BASELINES))
+        (comparison,) = compare_on_test(store, result, [other])
+    assert comparison.is_alike is is_alike
 
 
 @pytest.mark.parametrize(

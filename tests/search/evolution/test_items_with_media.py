@@ -1,7 +1,6 @@
 """Two images, one question, two answers: the rows load, split, run, resume and export."""
 
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def test_a_run_keeps_its_images_and_resumes_and_exports_without_the_data(world: 
 
 def assert_that_drawn_images_are_kept(store: RunStore) -> None:
     """Of baselines on all splits, of others on validation and test: not of every candidate of a search."""
-    counts: dict[tuple[str, str], int] = Counter()
+    met = set[tuple[str, str]]()
     for trial in store.trials():
         for split in SPLITS:
             evaluation = store.evaluation(trial.id, split)
@@ -84,10 +83,8 @@ def assert_that_drawn_images_are_kept(store: RunStore) -> None:
                 if each.media is not None:
                     assert each.media.path == store.folder / "media" / each.media.name
                     assert each.media.read() == f"a picture of {each.answer}".encode()
-                counts[trial.search, split] += 1
-    assert {("baselines", "fit"), ("baselines", "test"), ("main", "fit"), ("main", "validation")} <= set(
-        counts
-    )
+                met.add((trial.search, split))
+    assert met >= {("baselines", "fit"), ("baselines", "test"), ("main", "fit"), ("main", "validation")}
 
 
 @pytest.mark.parametrize("is_lost", [True, False])

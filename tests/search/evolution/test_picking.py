@@ -18,7 +18,7 @@ from kingyo.search.evolution.picking import spread_out
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.results.summary import RunSummary, summarize
 from kingyo.views.statements import better_than_bred
-from tests.screened_runs import BASELINE_RECIPES, KNOWN, N_ITEMS, SPLITS, Listed, Model, journey, weights
+from tests.screened_runs import BASELINE_RECIPES, KNOWN, SPLITS, Listed, Model, journey, weights
 
 A, B, C = (0.1, 0.1, 0.1, 0.1), (0.9, 0.1, 0.1, 0.1), (0.1, 0.9, 0.1, 0.1)
 REST = [(gene / 10, 0.9, 0.9, 0.9) for gene in range(9)]
@@ -131,11 +131,9 @@ TASKS = Objectives(tasks={"a": 1.0, "b": 3.0})
 
 def of_tasks(split: Split) -> tuple[Item, ...]:
     """The last four items are of task b, the others of a."""
-    n, split_items = N_ITEMS[split], SPLITS[split]
-    tasks = ["a" if i < n - 4 else "b" for i in range(n)]
+    parts = {"a": SPLITS[split][:-4], "b": SPLITS[split][-4:]}
     return tuple(
-        replace(item, id=f"{task}/{item.id}", task=task)
-        for item, task in zip(split_items, tasks, strict=True)
+        replace(item, id=f"{task}/{item.id}", task=task) for task, own in parts.items() for item in own
     )
 
 

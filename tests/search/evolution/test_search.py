@@ -46,15 +46,6 @@ def test_without_reuse_every_trial_is_scored(tmp_path: Path, is_asynchronous: bo
     assert values[True] == values[False]
 
 
-def test_a_failed_baseline_ends_the_run_and_can_be_fixed(tmp_path: Path) -> None:
-    broken = weights(0.5, 0.5).hash
-    with begun(tmp_path / "run") as store:
-        with pytest.raises(KingyoError, match=r"baseline 'uniform'.*it crashed.*resume.*evolve"):
-            journey(store, Model(fails=lambda recipe: recipe.hash == broken)).run()
-        journey(store, Model()).run()
-        assert store.status() == "finished"
-
-
 def test_a_control_that_only_fails_does_not_lose_the_run(tmp_path: Path) -> None:
     class Elsewhere(Plane):
         def decode(self, genome: Genome) -> Recipe:

@@ -15,18 +15,10 @@ from kingyo.merging.recipe import Recipe, Source
 from kingyo.search.runners import Evaluate, Job
 
 
-def recipe(action: str, weight: float = 1.0) -> Recipe:
-    return Recipe(
-        merge_method="linear",
-        sources=(
-            Source(model=action, parameters={"weight": weight}),
-            Source(model="b", parameters={"weight": 1}),
-        ),
-    )
-
-
 def job(number: int, action: str, weight: float = 1.0) -> Job:
-    return Job(id=number, recipe=recipe(action, weight), split="fit", items=("x", "y"))
+    source = Source(model=action, parameters={"weight": weight})
+    recipe = Recipe(merge_method="linear", sources=(source,))
+    return Job(id=number, recipe=recipe, split="fit", items=("x", "y"))
 
 
 class Reporting:

@@ -149,27 +149,20 @@ def test_too_many_hops_are_thinned_out() -> None:
     assert steps(path_space.decode((0.1, 0.9, 0.2, -1, 0.8))) == [("a", 1), ("b", 1)]
 
 
-def test_a_scale_per_layer_counts_each_time_that_it_is_passed() -> None:
-    path_space = space(scales="layer", repetitions=2)
-    genome = list(start(path_space))
-    genome[M] = 1.0  # a.0 once more
-    genome[gene_index(path_space, "log2 scale/a.0")] = -1.0
-    scales = [hop.scale for hop in path_space.decode(tuple(genome)).path]
-    assert scales == [0.5, 1, 1, 0.5]
-
-
-def test_a_matrix_scales_a_layer_by_what_came_before_it() -> None:
-    path_space = space(scales="matrix", repetitions=2)
-    genome = list(start(path_space))
-    genome[M] = 1.0  # a.0 once more, behind a.2
-    genome[gene_index(path_space, "log2 scale/a.2>a.0")] = 0.5
-    genome[gene_index(path_space, "log2 scale/start>a.0")] = -1.0
-    scales = [hop.scale for hop in path_space.decode(tuple(genome)).path]
-    assert scales == [0.5, 1, 1, 1.414]
-
-
-def gene_index(made: DataflowSpace, name: str) -> int:
-    return [axis.name for axis in made.axes].index(name)
+@pytest.mark.parametrize(
+    ("scales", "genes", "expected"),
+    [
+        ("layer", {"a.0": -1.0}, [0.5, 1, 1, 0.5]),
+        ("matrix", {"a.2>a.0": 0.5, "start>a.0": -1.0}, [0.5, 1, 1, 1.414]),
+    ],
+)
+def test_scales_are_of_layers_or_also_of_what_came_before(
+    scales: str, genes: dict[str, float], expected: list[float]
+) -> None:
+    path_space = space(scales=scales, repetitions=2)
+    genome = {axis.name: axis.first for axis in path_space.axes} | {"pass 2/a.0": 1.0}
+    genome |= {f"log2 scale/{name}": gene for name, gene in genes.items()}
+    assert [hop.scale for hop in path_space.decode(tuple(genome.values())).path] == expected
 
 
 def test_the_frankenmerge_is_the_first_of_one_and_the_last_of_the_other() -> None:

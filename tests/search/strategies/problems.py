@@ -2,14 +2,18 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kingyo.core.types import Axis, Genome, Strategy, Trial
+from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from kingyo.search.strategies import build
 from kingyo.testing.strategies import failed, scored
 
 Score = Callable[[Genome], float | None]
+Objectives = Callable[[Genome], tuple[float, ...]]
 
 
 def floats(n: int, low: float = 0.0, high: float = 1.0) -> tuple[Axis, ...]:
@@ -35,17 +39,11 @@ def sphere(genome: Genome) -> float:
     return -sum((gene - 0.7) ** 2 for gene in genome)
 
 
-def rotated_ellipsoid(n: int, condition: float = 1e4) -> Callable[[Genome], float]:
-    """A long thin bowl, rotated against the axes; 0 at 0.6 on every axis."""
-    rng = np.random.RandomState(0)
-    rotation = np.linalg.qr(rng.normal(size=(n, n)))[0]
-    stretch = condition ** (np.arange(n) / (n - 1))
-
-    def score(genome: Genome) -> float:
-        y = rotation @ (np.array(genome) - 0.6)
-        return -float((stretch * y**2).sum())
-
-    return score
+def ellipsoid(rotation: NDArray[np.float64]) -> Callable[[Genome], float]:
+    """A long thin bowl along axes that are rotated; 0 at 0.6 on every axis."""
+    n = len(rotation)
+    stretch = 1e4 ** (np.arange(n) / (n - 1))
+    return lambda genome: -float((stretch * (rotation @ (np.array(genome) - 0.6)) ** 2).sum())
 
 
 def knapsack(n: int, seed: int) -> tuple[tuple[Axis, ...], Callable[[Genome], float], float]:
@@ -85,6 +83,33 @@ def best(
     """The best score that a strategy finds within a budget."""
     log = work(build(name, axes, seed, options), score, budget)
     return max(s for _, s in log if s is not None)
+
+
+def informed(
+    name: str, axes: Sequence[Axis], seed: int, points: Sequence[Outcome], **options: object
+) -> Strategy:
+    """Build a strategy that knows points from before."""
+    strategy = build(name, axes, seed, options)
+    assert isinstance(strategy, InformedStrategy)
+    strategy.warm_start(points)
+    return strategy
+
+
+def judged(trial: Trial, objectives: Sequence[float], *, partial: bool = False) -> Outcome:
+    """The outcome of a trial on several tasks."""
+    mean = fmean(objectives)
+    return replace(scored(trial, mean), value=mean, objectives=tuple(objectives), is_partial=partial)
+
+
+def work_on_several(strategy: Strategy, objectives: Objectives, budget: int) -> list[tuple[float, ...]]:
+    """Spend a budget of trials; return the objectives of each."""
+    points: list[tuple[float, ...]] = []
+    while len(points) < budget:
+        trials = strategy.ask(min(strategy.batch, budget - len(points)))
+        outcomes = [judged(trial, objectives(trial.genome)) for trial in trials]
+        strategy.tell(outcomes)
+        points += [outcome.objectives for outcome in outcomes]
+    return points
 
 
 def hypervolume(points: Sequence[tuple[float, ...]], worst: float) -> float:

@@ -2,13 +2,13 @@
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from cmaes import CMA, SepCMA
 
-from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
+from kingyo.core.types import Axis, Genome, Outcome, Trial
 from kingyo.search.strategies import build
 from kingyo.search.strategies.cma_es import CmaEs, SepCmaEs
 from kingyo.testing.strategies import MIXED_AXES, failed, scored
@@ -16,7 +16,9 @@ from tests.search.strategies.problems import (
     EVERY_KIND,
     Score,
     best,
+    ellipsoid,
     floats,
+    informed,
     score_of_every_kind,
     sphere,
     work,
@@ -83,15 +85,6 @@ def known(score: Score, *genomes: Genome) -> list[Outcome]:
     return [scored(trial, score(trial.genome) or 0.0) for trial in trials]
 
 
-def informed(
-    name: str, axes: Sequence[Axis], seed: int, points: list[Outcome], **options: object
-) -> Strategy:
-    strategy = build(name, axes, seed, options)
-    assert isinstance(strategy, InformedStrategy)
-    strategy.warm_start(points)
-    return strategy
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_it_starts_between_the_best_known_points(name: str) -> None:
     points = known(lambda genome: -genome[0], (0.2, 0.6, 0.5), (0.4, 0.6, 0.5), (0.9, 0.0, 0.0), (1, 1, 1))
@@ -123,15 +116,9 @@ def test_uninformative_outcomes_change_no_proposals(
 # ---- what they find
 
 
-def ellipsoid(n: int) -> Callable[[Genome], float]:
-    """A long thin bowl along the axes; 0 at 0.6 on every axis."""
-    stretch = 1e4 ** (np.arange(n) / (n - 1))
-    return lambda genome: -float((stretch * (np.array(genome) - 0.6) ** 2).sum())
-
-
 @pytest.mark.parametrize(
     ("n", "score", "budget", "expected"),
-    [(5, ellipsoid(5), 600, -1e-3), (40, ellipsoid(40), 4000, -0.6)],
+    [(5, ellipsoid(np.eye(5)), 600, -1e-3), (40, ellipsoid(np.eye(40)), 4000, -0.6)],
 )
 def test_the_separable_form_finds_the_optimum(
     n: int, score: Callable[[Genome], float], budget: int, expected: float
@@ -143,7 +130,7 @@ def test_the_separable_form_finds_the_optimum(
 
 def test_a_large_population_on_two_axes_does_not_break_the_covariance() -> None:
     """The separable learning rate would be above 1, so it is CMA-ES there."""
-    assert best("sep-cma-es", floats(2), ellipsoid(2), 8000, 0, {"population": 200}) > -1e-6
+    assert best("sep-cma-es", floats(2), ellipsoid(np.eye(2)), 8000, 0, {"population": 200}) > -1e-6
 
 
 # ---- mixed: every combination of kinds, known optima
@@ -183,10 +170,8 @@ def test_an_int_that_starts_on_its_bound_can_leave_it() -> None:
 
 
 def test_categories_start_equally_likely() -> None:
-    strategy = build("mixed-cma-es", EVERY_KIND, 0, {})
-    assert isinstance(strategy, InformedStrategy)
-    trials = [Trial(number=-1, genome=(0.2, 10.0, 1.0, 1.0)), Trial(number=-2, genome=(0.9, 30.0, 0.0, 1.0))]
-    strategy.warm_start([scored(trial, score_of_every_kind(trial.genome)) for trial in trials])
+    points = known(score_of_every_kind, (0.2, 10.0, 1.0, 1.0), (0.9, 30.0, 0.0, 1.0))
+    strategy = informed("mixed-cma-es", EVERY_KIND, 0, points)
     genomes = np.array([trial.genome for trial in strategy.ask(4000)])
     assert genomes[:, :2].mean(axis=0) == pytest.approx([0.25, 10], abs=0.5)
     assert genomes[:, 2].mean() == pytest.approx(0.5, abs=0.05)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from kingyo.core.types import Axis
 from kingyo.search.strategies.genes import (
-    first_point,
     gene_at,
     mutate_gene,
     position_of,
@@ -84,7 +83,3 @@ def test_a_category_mutates_uniformly() -> None:
     counts = Counter(mutate_gene(CATEGORY, 1.0, 0.1, rng) for _ in range(6000))
     assert sorted(counts) == [0, 2, 3]
     assert min(counts.values()) > 1800
-
-
-def test_first_point_is_the_start_or_the_middle_on_whole_numbers_where_needed() -> None:
-    assert first_point(MIXED_AXES) == (1.0, 0.5, 2.0, 0.0, 1.0)

@@ -1,7 +1,7 @@
 """The flow of the genetic algorithm and of NSGA-II, their operators, and the fronts that NSGA-II finds."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import comb
 from random import Random
 
@@ -21,7 +21,15 @@ from kingyo.search.strategies.genetic import (
     uniform_crossover,
 )
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
-from tests.search.strategies.problems import floats, hypervolume, sphere, work
+from tests.search.strategies.problems import (
+    Objectives,
+    floats,
+    hypervolume,
+    judged,
+    sphere,
+    work,
+    work_on_several,
+)
 
 Settings = GeneticAlgorithm.Settings
 
@@ -140,39 +148,18 @@ def test_a_pair_is_two_different_candidates(select: Selection) -> None:
 # ---- NSGA-II
 
 
-SEEDS = range(3)
-Objectives = Callable[[Genome], tuple[float, ...]]
-
-
 class TestNsga2WithTwoObjectives(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("nsga2", axes, seed, {"population": 6, "crossover_rate": 0.5})
 
     def evaluate(self, trial: Trial) -> Outcome:
         score = self.score(trial.genome)
-        return failed(trial) if trial.number % 7 == 3 else outcome_with(trial, score, 1 - score**2)
+        return failed(trial) if trial.number % 7 == 3 else judged(trial, (score, 1 - score**2))
 
     # These two tell scores without objectives, which is another number of objectives than before.
     def test_several_objectives_are_taken(self) -> None: ...
 
     def test_known_points_are_learned(self) -> None: ...
-
-
-def outcome_with(trial: Trial, *objectives: float) -> Outcome:
-    outcome = scored(trial, 0.5)
-    return Outcome(trial=trial, items=outcome.items, objectives=objectives)
-
-
-def run_search(
-    strategy: Strategy, objectives: Objectives, budget: int
-) -> list[tuple[Genome, tuple[float, ...]]]:
-    log: list[tuple[Genome, tuple[float, ...]]] = []
-    while len(log) < budget:
-        trials = strategy.ask(min(strategy.batch, budget - len(log)))
-        values = [objectives(trial.genome) for trial in trials]
-        log += [(trial.genome, each) for trial, each in zip(trials, values, strict=True)]
-        strategy.tell([outcome_with(trial, *each) for trial, each in zip(trials, values, strict=True)])
-    return log
 
 
 def zdt(power: float) -> Objectives:
@@ -186,17 +173,15 @@ def zdt(power: float) -> Objectives:
     return objectives
 
 
-def volume(log: Sequence[tuple[Genome, tuple[float, ...]]]) -> float:
-    return hypervolume([objectives for _, objectives in log], -1.0)
-
-
 @pytest.mark.parametrize(("power", "exact", "budget"), [(0.5, 2 / 3, 2500), (2.0, 1 / 3, 5000)])
 def test_zdt(power: float, exact: float, budget: int) -> None:
     """The front of the optimum dominates 2/3 (1/3) of the unit square; random points hardly reach it."""
     axes, objectives = floats(8), zdt(power)
-    front_volume = volume(run_search(build("nsga2", axes, 0, {}), objectives, budget))
-    control = volume(run_search(build("random", axes, 0, {}), objectives, budget))
-    assert front_volume > 0.9 * exact > control
+    found, control = (
+        hypervolume(work_on_several(build(name, axes, 0, {}), objectives, budget), -1.0)
+        for name in ("nsga2", "random")
+    )
+    assert found > 0.9 * exact > control
 
 
 def test_failures_have_no_children_and_parents_are_the_best_of_all() -> None:
@@ -204,15 +189,15 @@ def test_failures_have_no_children_and_parents_are_the_best_of_all() -> None:
     first = strategy.ask(4)
     strategy.tell(
         [
-            outcome_with(first[0], 2, 0),
+            judged(first[0], (2, 0)),
             failed(first[1]),
-            outcome_with(first[2], 0, 2),
-            outcome_with(first[3], -1, -1),
+            judged(first[2], (0, 2)),
+            judged(first[3], (-1, -1)),
         ]
     )
     second = strategy.ask(4)
     assert {parent for trial in second for parent in trial.parents} <= {0, 2, 3}
-    strategy.tell([outcome_with(second[0], 1.5, 1), *map(failed, second[1:])])
+    strategy.tell([judged(second[0], (1.5, 1)), *map(failed, second[1:])])
     # The parents of old stay until better ones are born; 3, the worst, wins against nobody.
     assert {parent for trial in strategy.ask(80) for parent in trial.parents} == {0, 2, 4}
 

@@ -9,7 +9,6 @@ from kingyo.core.types import (
     Axis,
     ContinuingStrategy,
     Genome,
-    InformedStrategy,
     Outcome,
     PredictingStrategy,
     Strategy,
@@ -18,6 +17,7 @@ from kingyo.core.types import (
 )
 from kingyo.search.strategies import build
 from kingyo.testing.strategies import FLOAT_AXES, scored
+from tests.search.strategies.problems import informed
 
 AXES = tuple(Axis(name=f"x{n}", low=-1, high=2) for n in range(5))
 PEAK = np.array([0.2, 1.1, 0.9, 0.0, 0.4])
@@ -86,10 +86,9 @@ def deceived(trial: Trial, items: Sequence[int] = range(120)) -> Outcome:
 def test_it_explores_while_no_candidate_beats_the_best_known_model() -> None:
     scores: list[float] = []
     for seed in range(5):
-        strategy, rng = build("item-gp", WEIGHTS, seed, {}), np.random.default_rng(seed)
-        assert isinstance(strategy, InformedStrategy)
         known = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
-        strategy.warm_start([deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)])
+        points = [deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)]
+        strategy, rng = informed("item-gp", WEIGHTS, seed, points), np.random.default_rng(seed)
         best = 0.0
         for _ in range(12):
             trials = strategy.ask(3)
@@ -103,10 +102,9 @@ def test_it_explores_while_no_candidate_beats_the_best_known_model() -> None:
 def test_known_points_are_proposed_again_only_as_the_best() -> None:
     rng = np.random.default_rng(3)
     for axes in (WEIGHTS, WEIGHTS[:1], WEIGHTS[:2]):
-        strategy, outcomes = build("item-gp", axes, 3, {}), list[Trial]()
-        assert isinstance(strategy, InformedStrategy)
         alone = (1.0,) + (0.0,) * (len(axes) - 1)
-        strategy.warm_start([solved_by_the_first(Trial(number=-1, genome=alone))])
+        point = solved_by_the_first(Trial(number=-1, genome=alone))
+        strategy, outcomes = informed("item-gp", axes, 3, [point]), list[Trial]()
         for _ in range(20):
             outcomes += strategy.ask(3)
             items = sorted(map(int, rng.choice(60, 32, replace=False)))
@@ -183,12 +181,9 @@ def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: fl
 
 def test_known_points_are_not_repeated() -> None:
     axes = [Axis(name=f"x{n}", low=0, high=1, kind="binary", start=1.0) for n in range(8)]
-    plain, knows = build("item-gp", axes, 0, {}), build("item-gp", axes, 0, {})
-    start = (1.0,) * 8
+    plain, start = build("item-gp", axes, 0, {}), (1.0,) * 8
     assert plain.ask(1)[0].genome == start
-    assert isinstance(knows, InformedStrategy)
-    knows.warm_start([scored(Trial(number=-1, genome=start), 1.0, 0.0)])
-    first = knows.ask(7)
+    first = informed("item-gp", axes, 0, [scored(Trial(number=-1, genome=start), 1.0, 0.0)]).ask(7)
     assert start not in {trial.genome for trial in first}
     assert [trial.genome for trial in first] == [trial.genome for trial in plain.ask(7)]
 

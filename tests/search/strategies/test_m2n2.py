@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Trial
+from kingyo.core.types import Axis, Genome, Outcome, Trial
 from kingyo.search.strategies.m2n2 import (
     M2N2,
     Breeder,
@@ -128,12 +128,6 @@ def test_items_that_were_not_scored_count_as_the_value() -> None:
 # who mates
 
 
-def informed(*outcomes: Outcome, seed: int = 0) -> M2N2:
-    strategy = M2N2(floats(2), seed, Settings())
-    strategy.warm_start(outcomes)
-    return strategy
-
-
 def test_the_second_parent_completes_the_first() -> None:
     """0 and 1 answer the same; 2 answers the rest: with 0 or 1 first it is always the second."""
     strategy = M2N2(floats(2), 0, Settings(population=3))
@@ -147,8 +141,8 @@ def test_the_second_parent_completes_the_first() -> None:
 
 
 def test_known_points_start_the_archive_without_parents() -> None:
-    strategy = informed(outcome_at(-1, (1.0, 0.0), a=1, b=0), outcome_at(-2, (0.0, 1.0), a=0, b=1))
-    assert isinstance(strategy, InformedStrategy)
+    strategy = M2N2(floats(2), 0, Settings())
+    strategy.warm_start([outcome_at(-1, (1.0, 0.0), a=1, b=0), outcome_at(-2, (0.0, 1.0), a=0, b=1)])
     assert sorted(member.number for member in strategy.breeder.niches.members) == [-2, -1]
     assert [trial.parents for trial in strategy.ask(5)] == [()] * 5
     # Each gene is a side of its own: (1 − w, 1 − w), but for mutations of 0.03.

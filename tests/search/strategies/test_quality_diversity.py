@@ -3,13 +3,12 @@
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 
-from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
+from kingyo.core.types import Axis, Outcome, Strategy, Trial
 from kingyo.search.strategies import build
 from kingyo.search.strategies.quality_diversity import (
     Archive,
@@ -19,18 +18,8 @@ from kingyo.search.strategies.quality_diversity import (
     singular_root,
     singular_step,
 )
-from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
-from tests.search.strategies.problems import floats
-
-Objectives = Callable[[Genome], tuple[float, ...]]
-SEEDS = range(5)
-
-
-def judged(trial: Trial, objectives: Sequence[float], *, partial: bool = False) -> Outcome:
-    """The outcome of a trial on several tasks."""
-    mean = statistics.fmean(objectives)
-    return replace(scored(trial, mean), value=mean, objectives=tuple(objectives), is_partial=partial)
-
+from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed
+from tests.search.strategies.problems import Objectives, floats, informed, judged, work_on_several
 
 # ---- the contract
 
@@ -99,9 +88,8 @@ def test_each_archive_uses_its_task_as_quality_and_others_as_behaviour() -> None
 
 
 def test_known_points_start_the_archive_without_parents() -> None:
-    strategy = build_four()
-    assert isinstance(strategy, InformedStrategy)
-    strategy.warm_start(known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5)))
+    points = known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5))
+    strategy = informed("cycleqd", floats(4), 0, points, population=4)
     first = strategy.ask(4)
     assert all(trial.parents == () for trial in first)
     assert np.mean([trial.genome for trial in first]) < 0.4  # around 0.1 to 0.3, not anywhere in the box
@@ -110,9 +98,7 @@ def test_known_points_start_the_archive_without_parents() -> None:
 
 
 def test_known_points_with_a_different_number_of_objectives_are_ignored() -> None:
-    strategy = build_four()
-    assert isinstance(strategy, InformedStrategy)
-    strategy.warm_start(known(floats(4), (0.9,), (0.1,)))
+    strategy = informed("cycleqd", floats(4), 0, known(floats(4), (0.9,), (0.1,)), population=4)
     generation(strategy, *[(0.5, 0.5)] * 4)
     assert {trial.parents for trial in strategy.ask(8)} == {(0,)}
 
@@ -188,20 +174,12 @@ def interfering(seed: int) -> Objectives:
     return lambda genome: tuple(float(np.mean(w @ np.array(genome) + b > 0)) for w, b in tasks)
 
 
-def spend(name: str, objectives: Objectives, budget: int, seed: int) -> list[tuple[float, ...]]:
-    strategy = build(name, floats(9), seed, {})
-    points: list[tuple[float, ...]] = []
-    while len(points) < budget:
-        trials = strategy.ask(strategy.batch)
-        outcomes = [judged(trial, objectives(trial.genome)) for trial in trials]
-        strategy.tell(outcomes)
-        points += [outcome.objectives for outcome in outcomes]
-    return points
-
-
 def test_ahead_of_random_on_tasks_that_interfere() -> None:
     names = ("cycleqd", "random")
-    runs = {name: [spend(name, interfering(seed), 800, seed) for seed in SEEDS] for name in names}
+    runs = {
+        name: [work_on_several(build(name, floats(9), seed, {}), interfering(seed), 800) for seed in range(5)]
+        for name in names
+    }
 
     def lead(figure: Callable[[Sequence[tuple[float, ...]]], float]) -> float:
         figures, control = ([figure(points) for points in runs[each]] for each in names)

@@ -13,10 +13,31 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.merging.checkpoints import open_checkpoint
+from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
 from kingyo.views.compare import CheckpointComparison, ComparisonSums, _Histogram, compare
 from tests.models_on_disk import FAMILIES, fine_tuned
-from tests.views.compare.worlds import NAMES, noise, plus, write
+
+NAMES = (
+    "model.embed_tokens.weight",
+    "model.layers.0.self_attn.q_proj.weight",
+    "model.layers.0.mlp.up_proj.weight",
+    "model.layers.1.self_attn.q_proj.weight",
+    "model.layers.1.mlp.up_proj.weight",
+    "model.norm.weight",
+)
+
+
+def write(folder: Path, tensors: dict[str, Tensor]) -> Checkpoint:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
+    return open_checkpoint(folder.name, folder.parent)
+
+
+def noise(seed: int, scale: float = 1.0, n: int = 4000) -> dict[str, Tensor]:
+    """Normal numbers for every name."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: scale * torch.randn(n, generator=generator) for name in NAMES}
 
 
 def flat(tensors: dict[str, Tensor]) -> np.ndarray:
@@ -31,8 +52,8 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("n", [1, 7, 40_000])
 def test_the_sums_match_the_definitions(tmp_path: Path, n: int, dtype: torch.dtype) -> None:
     base = noise(0, n=n)
-    models = [base, plus(base, noise(1, 0.01, n=n)), plus(base, noise(2, 0.03, n=n))]
-    stored = [{name: each.to(dtype) for name, each in tensors.items()} for tensors in models]
+    changes = [noise(0, 0.0, n=n), noise(1, 0.01, n=n), noise(2, 0.03, n=n)]
+    stored = [{name: (base[name] + change[name]).to(dtype) for name in NAMES} for change in changes]
     opened = [write(tmp_path / str(i), tensors) for i, tensors in enumerate(stored)]
     w, a, b = (flat(tensors) for tensors in stored)
     total = compare(opened[1:], opened[0]).total

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
@@ -71,6 +72,11 @@ class Running:
 
     def client(self) -> Client:
         return Client(url=self.url)
+
+    def end(self, sent: signal.Signals) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, sent)
+        self.process.join(30)
 
     @property
     def url(self) -> str:

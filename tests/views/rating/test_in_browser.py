@@ -1,19 +1,15 @@
 """The page of a rating session in a real browser: keys, buttons, sizes, and a server that stops."""
 
-import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kingyo.store.side_databases import StoredChoice, read_choices
 from tests.rated_runs import drawn_run
-from tests.views.browser import CHROMIUM, Browser
+from tests.views.browser import Browser
 from tests.views.rating.sessions import rating
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 JUDGED = "document.getElementById('bar').value"
 IDLE = "!busy"
@@ -30,12 +26,6 @@ UNNAMED = """
 ).length + [...document.querySelectorAll('img')].filter(each => !each.alt).length
 """
 PAPER = "getComputedStyle(document.body).backgroundColor"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -110,9 +100,7 @@ def test_a_killed_server_is_reported_and_a_new_one_goes_on(browser: Browser, run
         browser.open(running.url)
         wait_for(browser, IDLE)
         press(browser, "ArrowLeft", 1)
-        assert running.process.pid is not None
-        os.kill(running.process.pid, signal.SIGKILL)
-        running.process.join()
+        running.end(signal.SIGKILL)
         browser.press("ArrowLeft")
         wait_for(browser, f"{IDLE} && !document.getElementById('notice').hidden")
         assert "kingyo rate" in browser.evaluate("document.getElementById('notice').textContent")

@@ -1,6 +1,5 @@
 """A rating session that is killed loses no choice and goes on where it was."""
 
-import os
 import random
 import signal
 import time
@@ -44,8 +43,7 @@ def killed(run: Path, after: int, delay: float) -> list[str]:
             assert time.monotonic() < deadline
             time.sleep(0.0005)
         time.sleep(delay)
-        assert running.process.pid is not None
-        os.kill(running.process.pid, signal.SIGKILL)
+        running.end(signal.SIGKILL)
         person.join()
     return acknowledged
 

@@ -1,6 +1,5 @@
 """``kingyo rate`` in a process of its own: what its page may do, and what others may not."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -168,9 +167,7 @@ def test_a_session_ends_by_itself_and_at_ctrl_c(tmp_path: Path) -> None:
         client.choose(client.state()["pair"]["id"])
         done = client.choose(client.state()["pair"]["id"])
         assert done["pair"] is None and done["judged"] == 2
-        assert running.process.pid is not None
-        os.kill(running.process.pid, signal.SIGINT)
-        running.process.join(30)
+        running.end(signal.SIGINT)
         assert running.process.exitcode == 0, running.err.read_text()
         out = running.out.read_text()
         assert "2 of 2 pairs" in out and f"kingyo show {run}" in out
@@ -193,9 +190,7 @@ def test_a_port_is_free_as_soon_as_its_session_ends(tmp_path: Path) -> None:
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", urlsplit(running.url).path + "state")
         connection.getresponse().read()  # the server closes the open connection, and the port waits
-        assert running.process.pid is not None
-        os.kill(running.process.pid, signal.SIGINT)
-        running.process.join(30)
+        running.end(signal.SIGINT)
     with closing(connection), rating(run, "--port", str(port)) as again:
         assert again.client().place.port == port
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from kingyo.core.types import Evaluation, Genome, Item, ItemScore, Lesson, Outcome, Split, Trial
-from kingyo.merging.recipe import Recipe, Source
+from kingyo.core.types import SPLITS, Evaluation, Genome, ItemScore, Lesson, Outcome, Trial
 from kingyo.runs.learning import NO_LESSON
 from kingyo.runs.settings import LEARNS
 from kingyo.search.evolution import MAIN
@@ -12,14 +11,13 @@ from kingyo.store import RunStore
 from kingyo.views.results.genes import family_of, means_by_family
 from kingyo.views.results.summary import summarize
 from kingyo.views.results.tuning import origin_of
+from tests.fake_runs import made_splits
+from tests.screened_runs import weights
 
 AXES = [
     {"name": f"weight/{who}/{group}", "low": 0.0, "high": 1.5} for who in ("a", "b") for group in ("x", "y")
 ]
-SPLITS: dict[Split, tuple[Item, ...]] = {
-    split: tuple(Item(id=f"{split}{n}", prompt="?", answer="!") for n in range(10))
-    for split in ("fit", "validation", "test")
-}
+ITEMS = made_splits(dict.fromkeys(SPLITS, 10))
 LESSON = Lesson(steps=30, targets=24, items=240, seconds=12.0, loss=(1.84, 0.9))
 Row = tuple[Genome, int, tuple[int, ...], Lesson | None]
 """Genome, items of fit that it solves, parents, lesson."""
@@ -27,15 +25,12 @@ Row = tuple[Genome, int, tuple[int, ...], Lesson | None]
 
 def begun(folder: Path, rows: list[Row], *, strategy: str = "memetic") -> RunStore:
     store = RunStore.create(folder)
-    store.begin({"name": "r", "status": "finished", "config": {}}, SPLITS)
+    store.begin({"name": "r", "status": "finished", "config": {}}, ITEMS)
     store.add_search(MAIN, {"strategy": strategy, "axes": AXES})
     for number, (genome, solved, parents, lesson) in enumerate(rows):
-        sources = tuple(Source(model=f"m{n}", parameters={"weight": gene}) for n, gene in enumerate(genome))
         trial = Trial(number=number, genome=genome, parents=parents, lesson=lesson)
-        (stored,) = store.add_trials(
-            MAIN, number, [new_trial(trial, Recipe(merge_method="linear", sources=sources))]
-        )
-        scores = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS["fit"])]
+        (stored,) = store.add_trials(MAIN, number, [new_trial(trial, weights(*genome))])
+        scores = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(ITEMS["fit"])]
         store.record(stored.id, "fit", Evaluation(scores=tuple(scores)))
         store.add_outcomes({stored.id: Outcome(trial=stored.asked, value=solved / 10)})
     return store

@@ -1,6 +1,6 @@
 """How users name trials, and what they are called."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,28 +11,22 @@ from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.search.evolution.trial_recipes import new_trial
 from kingyo.store import RunStore
 from kingyo.views.results.trials import describe_search, describe_trial, find_trial, reference_to, row_title
-from tests.fake_runs import weights
-
-
-def run(folder: Path, baselines: tuple[str, ...], searches: Mapping[str, int]) -> RunStore:
-    """A run with trials and without scores."""
-    store = RunStore.create(folder)
-    store.begin({"name": "named", "status": "running"}, {"fit": (), "validation": (), "test": ()})
-    store.add_search(BASELINES, {})
-    named = [new_trial(Trial(number=i, genome=()), weights(i, 1), name) for i, name in enumerate(baselines)]
-    store.add_trials(BASELINES, 0, named)
-    for search, n in searches.items():
-        store.add_search(search, {})
-        trials = [new_trial(Trial(number=i, genome=(float(i),)), weights(i, 2)) for i in range(n)]
-        store.add_trials(search, 0, trials)
-    return store
+from tests.fake_runs import begun, weights
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RunStore]:
+    """A run with trials and without scores."""
     names = ("base", "ja", "main", "12", "007", "uniform")
-    with run(tmp_path / "run", names, {"parameters": 5, MAIN: 12, "random": 3, "grid": 0}) as run_store:
-        yield run_store
+    with begun(tmp_path / "run", {}) as opened:
+        opened.add_search(BASELINES, {})
+        named = [new_trial(Trial(number=i, genome=()), weights(i, 1), name) for i, name in enumerate(names)]
+        opened.add_trials(BASELINES, 0, named)
+        for search, n in {"parameters": 5, MAIN: 12, "random": 3, "grid": 0}.items():
+            opened.add_search(search, {})
+            trials = [new_trial(Trial(number=i, genome=(float(i),)), weights(i, 2)) for i in range(n)]
+            opened.add_trials(search, 0, trials)
+        yield opened
 
 
 @pytest.mark.parametrize(
