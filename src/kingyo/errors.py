@@ -164,5 +164,4 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> KingyoError:
-    """Return the error for an unknown name."""
     return KingyoError(kind, "a known name", f"'{name}'", suggest(name, known))

@@ -45,7 +45,6 @@ class NewRun:
 
     @property
     def asks_scout(self) -> bool:
-        """Whether the run chooses its sources among candidates."""
         return asks_scout(self.data)
 
     def with_seed(self, seed: int) -> NewRun:

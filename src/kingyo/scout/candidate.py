@@ -105,7 +105,6 @@ class Candidate:
         return " + ".join(stated) or None
 
     def to_json(self) -> dict[str, object]:
-        """Return everything that is known of it."""
         return {
             "reference": self.reference,
             **asdict(self.facts),

@@ -33,7 +33,6 @@ class Group:
     structure: Structure | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return everything as data."""
         measured = {} if self.structure is None else {"structure": self.structure.to_json()}
         candidates = [each.to_json() for each in self.members]
         return {"base": self.base, "candidates": candidates, **measured}
@@ -78,7 +77,6 @@ class Catalogue:
         return f"{total}: {self.n_mergeable} can be merged in {groups}; {self.excluded_in_words}."
 
     def to_json(self) -> dict[str, object]:
-        """Return everything as data."""
         return {
             "base": self.base,
             "groups": [group.to_json() for group in self.groups],

@@ -55,7 +55,6 @@ class Place:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine."""
         return is_local(self.name)
 
 

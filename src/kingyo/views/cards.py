@@ -58,7 +58,6 @@ def cards_of_contrast(contrast: AnswerContrast) -> dict[str, Cards]:
 
 
 def cards_of_sheet(sheet: ContactSheet) -> Cards:
-    """Return the contact sheet."""
     note = (
         "Prompts of the test split, drawn at random. Below each image is its score in percent (✓: 100, ✗: 0)."
     )

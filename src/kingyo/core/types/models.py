@@ -31,7 +31,6 @@ Progress = Callable[[Answered], None]
 
 
 def ignore_progress(_: Answered) -> None:
-    """Ignore the progress."""
 
 
 @runtime_checkable

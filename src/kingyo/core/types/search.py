@@ -120,7 +120,6 @@ class Strategy(Protocol):
         ...
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Receive the outcomes of trials."""
 
 
 @runtime_checkable

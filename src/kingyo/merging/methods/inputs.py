@@ -177,7 +177,6 @@ class MergeInputs:
         return row_ranks(theta, base) if ranks is None else ranks
 
     def count_varied(self) -> int:
-        """Return the number of entries that are not equal in all sources."""
         return int(self._of_all("varied", lambda: np.array([count_varied(self.sources)]))[0])
 
     def most_varied(self, count: int) -> Threshold:

@@ -73,7 +73,6 @@ _VARIABLE = re.compile(r"var\(--([a-z-]+)\)")
 
 
 def field(name: str, kind: str = "quantitative", **more: object) -> Spec:
-    """Return an encoding for a data field."""
     return {"field": name, "type": kind, **more}
 
 
@@ -161,7 +160,6 @@ def tips(*fields: tuple[str, str]) -> list[Spec]:
 
 
 def layer(mark: str, encoding: Mapping[str, object], **look: object) -> Spec:
-    """Return one layer of marks."""
     layer_keys = {key: look.pop(key) for key in ("data", "transform") if key in look}
     return {**layer_keys, "mark": {"type": mark, **look}, "encoding": dict(encoding)}
 
