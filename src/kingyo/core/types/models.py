@@ -31,6 +31,7 @@ Progress = Callable[[Answered], None]
 
 
 def ignore_progress(_: Answered) -> None:
+    """Ignore the progress."""
 
 
 @runtime_checkable

@@ -120,6 +120,7 @@ class Strategy(Protocol):
         ...
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Receive the outcomes of trials."""
 
 
 @runtime_checkable
