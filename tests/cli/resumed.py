@@ -1,7 +1,8 @@
 """What must not depend on how often a run was interrupted."""
 
-import sqlite3
 from pathlib import Path
+
+from tests.stores import query
 
 
 def facts(run: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -13,7 +14,4 @@ def facts(run: Path) -> dict[str, list[tuple[object, ...]]]:
         "winners": "SELECT name, winner FROM searches ORDER BY name",
         "status": "SELECT value FROM facts WHERE key = 'status'",
     }
-    with sqlite3.connect(run / "run.db") as connection:
-        rows_of = {name: list(connection.execute(query)) for name, query in queries.items()}
-    connection.close()
-    return rows_of
+    return {name: query(run, sql) for name, sql in queries.items()}

@@ -1,12 +1,12 @@
 """Runs on several workers, in real processes: the same end as on one, also when they are killed."""
 
 import importlib.util
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import World, interrupted
+from tests.stores import query
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
 
@@ -21,10 +21,7 @@ def facts(run: Path) -> list[list[tuple[object, ...]]]:
         " ORDER BY o.id",
         "SELECT s.name, t.number FROM searches s LEFT JOIN trials t ON t.id = s.winner ORDER BY 1",
     )
-    with sqlite3.connect(run / "run.db") as connection:
-        rows_of = [list(connection.execute(query)) for query in queries]
-    connection.close()
-    return rows_of
+    return [query(run, sql) for sql in queries]
 
 
 @pytest.mark.slow
