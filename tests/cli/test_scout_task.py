@@ -148,7 +148,7 @@ def test_bad_input_is_one_error(
     tmp_path: Path, arguments: tuple[str, ...], models: Sequence[str], words: tuple[str, ...]
 ) -> None:
     done = scout(tmp_path, *arguments, models=models)
-    assert done.returncode != 0 and done.stdout == "" and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
     assert all(word in done.stderr for word in words), done.stderr
     assert not (tmp_path / "runs").exists()
 
