@@ -3,7 +3,6 @@
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
