@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,12 @@ def refused(folder: Path) -> str:
     assert (folder / DATABASE).read_bytes() == before
     (reason,) = reasons
     return reason
+
+
+def query(run: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """Ask the database of a run, which another process may be writing."""
+    with closing(sqlite3.connect(run / DATABASE, timeout=30)) as connection:
+        return connection.execute(sql, values).fetchall()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from tests.cli.forked import forked, run_forked
 from tests.cli.merging import Command
 from tests.cli.typed import called
 from tests.models_on_disk import fine_tuned, llama
+from tests.stores import query
 
 GRADER = '''
 import os
@@ -142,10 +143,7 @@ def interrupted(
 
 
 def evaluations(run: Path) -> int:
-    with sqlite3.connect(run / "run.db", timeout=30) as connection:
-        count = connection.execute("SELECT COUNT(*) FROM parts").fetchone()[0]
-    connection.close()
-    return int(count)
+    return query(run, "SELECT COUNT(*) FROM parts")[0][0]
 
 
 def _reached(run: Path, stop: int) -> bool:

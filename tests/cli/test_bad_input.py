@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,10 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from kingyo.store import RunStore
 from tests.cli.conftest import RUN, World
 from tests.cli.merging import contents
 from tests.models_on_disk import llama
+from tests.stores import query
 
 
 def refused(world: World, *arguments: str | Path, says: str) -> None:
@@ -130,12 +129,6 @@ def test_init_on_a_full_disk_leaves_no_file(world: World) -> None:
     assert contents(world.folder) == before
 
 
-def test_a_run_folder_that_exists(world: World) -> None:
-    (world.folder / "runs" / "small").mkdir(parents=True)
-    (world.folder / "runs" / "small" / "mine.txt").write_text("precious")
-    refused(world, "evolve", "run.yaml", says="runs/small: expected")
-
-
 def test_an_error_in_a_grader_names_it_and_keeps_the_run(world: World) -> None:
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:raises"}
     done = world.fails("evolve", world.config(task=task, controls=None, budget={"candidates": 2}))
@@ -156,12 +149,6 @@ def test_a_grader_that_hangs_ends_the_run_and_not_the_patience(world: World) -> 
     assert "kingyo resume" in done.stderr
 
 
-def test_two_processes_on_one_run(finished: World, world: World) -> None:
-    shutil.copytree(finished.folder / "runs" / "small", world.folder / "runs" / "small")
-    with RunStore.open(world.folder / "runs" / "small"):
-        refused(world, "resume", "runs/small", says="another process")
-
-
 def test_a_source_wider_than_the_base(world: World) -> None:
     base = llama(world.folder / "half", dtype="bfloat16")
     for each in ("base", "a"):
@@ -179,9 +166,7 @@ def test_a_run_killed_while_it_was_set_up(world: World) -> None:
             world, name, "runs/small", *(["out"] if name == "export" else []), says="runs/small: expected"
         )
     refused(world, "evolve", "run.yaml", says="other files. Choose another run folder")  # not `kingyo resume`
-    connection = sqlite3.connect(folder / "run.db")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.close()
+    query(folder, "PRAGMA journal_mode = WAL")
     for name in ("show", "report"):
         world.fails(name, "runs/small", says="stopped before its first step")
     assert "stopped before its first step" in world.run("resume", "runs/small").stderr
@@ -200,9 +185,7 @@ def test_a_corrupt_database(world: World) -> None:
 def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
     folder = world.folder / "runs" / "small"
     shutil.copytree(finished.folder / "runs" / "small", folder)
-    with sqlite3.connect(folder / "run.db") as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
+    query(folder, "PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray((folder / "run.db").read_bytes())
     for page in range(4096, len(content), 4096):
         content[page : page + 64] = b"\xff" * 64

@@ -60,6 +60,7 @@ def test_show_json_is_the_stable_interface(finished: World) -> None:
 
 def test_exported_and_evaluated_again_it_gives_the_stored_answers(finished: World) -> None:
     finished.ok("export", "runs/small", "bred", "--search", "main")
+    (finished.folder / "answers.jsonl").write_text('{"id": "an earlier answer"}\n')
     done = finished.ok("evaluate", "bred", "runs/small", "--answers", "answers.jsonl", "--json")
     shown = finished.show("runs/small")
     scored = json.loads(done.stdout)

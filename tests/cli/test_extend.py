@@ -2,31 +2,30 @@
 
 import random
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
-from tests.stores import edited
+from tests.stores import edited, query
 
 NO_CONTROLS = {"random": False, "grid": False}
 
 
 def in_scores(run: Path, search: str) -> list[tuple[object, ...]]:
     """Return the scores and outcomes of all trials of a search, by number."""
-    with sqlite3.connect(run / "run.db") as connection:
-        rows = list(
-            connection.execute(
-                "SELECT t.number, t.batch, t.genome, t.recipe_hash, s.item, s.score, s.answer, o.value"
-                " FROM trials t JOIN scores s ON s.trial = t.id LEFT JOIN outcomes o ON o.trial = t.id"
-                " WHERE t.search = ? ORDER BY t.number, s.item",
-                (search,),
-            )
-        )
-    connection.close()
-    return rows
+    return query(
+        run,
+        "SELECT t.number, t.batch, t.genome, t.recipe_hash, s.item, s.score, s.answer, o.value"
+        " FROM trials t JOIN scores s ON s.trial = t.id LEFT JOIN outcomes o ON o.trial = t.id"
+        " WHERE t.search = ? ORDER BY t.number, s.item",
+        search,
+    )
+
+
+def n_trials(run: Path) -> dict[str, int]:
+    return dict(query(run, "SELECT search, COUNT(*) FROM trials GROUP BY search"))
 
 
 def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
@@ -37,9 +36,7 @@ def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     assert "+12 candidates" in summary["test_note"]
     assert summary["test_readings"][0]["after"] == []
     assert len(summary["test_readings"]) == len({each["trial"] for each in summary["test_readings"]})
-    with sqlite3.connect(short.folder / "runs" / "small" / "run.db") as connection:
-        counts = dict(connection.execute("SELECT search, COUNT(*) FROM trials GROUP BY search"))
-    connection.close()
+    counts = n_trials(short.folder / "runs" / "small")
     assert counts["random"] == counts["main"] == 18
     shown = short.run("show", "runs/small")
     assert "Test was read" in shown.stdout and "+12 candidates" in shown.stdout
@@ -123,9 +120,7 @@ def test_paths_after_weights_get_all_of_it(world: World) -> None:
     )
     world.ok("evolve", config)
     world.ok("resume", "runs/small", "--candidates", "+3")
-    with sqlite3.connect(world.folder / "runs" / "small" / "run.db") as connection:
-        counts = dict(connection.execute("SELECT search, COUNT(*) FROM trials GROUP BY search"))
-    connection.close()
+    counts = n_trials(world.folder / "runs" / "small")
     assert (counts["parameters"], counts["main"], counts["random"]) == (3, 6, 9)
 
 

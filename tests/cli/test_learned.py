@@ -1,4 +1,4 @@
-"""Runs that learn weights: what is learned is counted, kept, and the same after a kill."""
+"""Runs that learn weights: what is learned is counted, kept, shown, and the same after a kill."""
 
 import json
 import shutil
@@ -20,6 +20,7 @@ from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.store import RunStore
 from kingyo.views.results.summary import summarize
 from tests.cli.conftest import World, interrupted
+from tests.cli.merging import Command
 from tests.cli.resumed import facts
 from tests.slow import slow
 
@@ -87,6 +88,69 @@ def test_a_learned_model_is_exported_as_it_was_scored(learned: World) -> None:
         exported = load_file(out / "model.safetensors")
         assert exported.keys() == live.keys()
         assert all((exported[name] == live[name]).all() for name in live)
+
+
+def test_show_says_what_learning_cost_and_brought(learned: World) -> None:
+    done = learned.run("show", "run")
+    words = " ".join(done.stdout.split())
+    summary = learned.show("run")["learning"]
+    trials = " and ".join(map(str, summary["trials"]))
+    assert f"({'trial' if summary['lessons'] == 1 else 'trials'} {trials}) from up to " in words
+    assert f"for {summary['items']} of the search's {summary['search_items']} item evaluations" in words
+    assert summary["items"] == summary["steps"] * 8 * 3 and summary["search_items"] <= CANDIDATES * ITEMS
+    assert summary["bred"] in ("learned", "descends", "plain")
+    assert done.stdout.count("The bred model") == 1
+
+
+def lesson_of(world: World, trial: int) -> tuple[dict[str, object] | None, str]:
+    """Return the lesson of a trial, and what is printed of it."""
+    text = world.run("show", "run", "--trial", str(trial)).stdout
+    return world.data("show", "run", "--trial", str(trial))["lesson"], " ".join(text.split())
+
+
+def test_a_learned_trial_is_shown_with_its_lesson(learned: World) -> None:
+    lesson, text = lesson_of(learned, 6)  # the first that may be learned
+    assert lesson is not None and set(lesson) == {"steps", "targets", "items", "seconds", "loss"}
+    assert f"{lesson['steps']} steps, {lesson['targets']} answers, loss " in text
+    assert lesson_of(learned, 5)[0] is None and "steps" not in lesson_of(learned, 5)[1]
+
+
+def test_the_card_says_that_weights_were_learned(learned: World) -> None:
+    for trial, name in ((6, "learned"), (0, "plain")):
+        learned.ok("export", "run", name, "--trial", str(trial))
+        card = (learned.folder / name / "README.md").read_text("utf-8")
+        assert "- Weights were learned " in card
+        is_learned = name == "learned"
+        assert ("weights of the merge learned by gradient" in card) is is_learned
+        assert ("without any gradient training" in card) is not is_learned
+        assert ("mean (lowest to highest) over groups of tensors: weight/a " in card) is is_learned
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "weights are learned by gradient: 60 weights"),
+        (
+            {"budget": {"candidates": 24}},
+            "not learned by gradient, because of a budget of 384 item evaluations",
+        ),
+        ({"learn": False}, None),
+        ({"space": "dataflow", "merge": {}}, None),
+    ],
+)
+def test_the_dry_run_says_whether_weights_are_learned(
+    world: World, command: Command, changes: dict[str, object], says: str | None
+) -> None:
+    config = learning(world, **changes)
+    done = command("evolve", config, "--dry-run")
+    assert done.code == 0, done.err
+    words = " ".join(done.out.split())
+    assert (says or "") in words
+    assert ("gradient" in words) is (says is not None)
+    learns = says is not None and "weights are learned" in says
+    plan = json.loads(command("evolve", config, "--dry-run", "--json").out)["learning"]
+    assert (plan["weights"] > 0) is learns
+    assert (plan["reason"] is not None) is (says is not None and not learns)
 
 
 LUCK = """

@@ -6,23 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import command as whole_command
-from tests.cli.merging import Command, foreseen, refused
-
-
-def test_pickles_are_not_opened_and_their_code_is_never_run(command: Command) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, ...]:
-            return os.system, ("touch evil",)
-
-    (command.folder / "b" / "model.safetensors").unlink()
-    torch.save({"x": Evil()}, command.folder / "b" / "pytorch_model.bin")
-    foreseen(command, command.recipe(), "merged", says="received only pytorch_model.bin")
-    foreseen(command, command.recipe(), "merged", "--allow-pickle", says="code that it would run")
-    assert not (command.folder / "evil").exists()
+from tests.cli.merging import Command, refused
 
 
 def in_new_world(folder: Path, setup: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
@@ -98,27 +97,21 @@ class TestCard:
         assert summary["merge_method"] == "task_arithmetic"
 
 
-class TestCode:
-    @pytest.fixture
-    def coded(self, command: Command) -> Command:
-        for name in ("base", "a", "b"):
-            config = json.loads((command.folder / name / "config.json").read_text())
-            config["auto_map"] = {"AutoModelForCausalLM": "modeling_mine.Mine"}
-            (command.folder / name / "config.json").write_text(json.dumps(config))
-        (command.folder / "base" / "modeling_mine.py").write_text("raise SystemExit('it ran')\n")
-        return command
-
-    def test_is_neither_run_nor_copied(self, coded: Command) -> None:
-        done = coded("merge", coded.recipe(), "merged")
-        assert done.code == 0, done.err
-        assert "names code (auto_map)" in done.err and "--copy-code" in done.err
-        assert not list((coded.folder / "merged").glob("*.py"))
-        assert "auto_map" in json.loads((coded.folder / "merged" / "config.json").read_text())
-
-    def test_is_copied_when_asked_for(self, coded: Command) -> None:
-        done = coded("merge", coded.recipe(), "merged", "--copy-code")
-        assert done.code == 0 and done.err == ""
-        assert (coded.folder / "merged" / "modeling_mine.py").read_text() == "raise SystemExit('it ran')\n"
+def test_code_is_never_run_and_copied_only_when_asked_for(command: Command) -> None:
+    for name in ("base", "a", "b"):
+        config = json.loads((command.folder / name / "config.json").read_text())
+        config["auto_map"] = {"AutoModelForCausalLM": "modeling_mine.Mine"}
+        (command.folder / name / "config.json").write_text(json.dumps(config))
+    code = "raise SystemExit('it ran')\n"
+    (command.folder / "base" / "modeling_mine.py").write_text(code)
+    done = command("merge", command.recipe(), "merged")
+    assert done.code == 0, done.err
+    assert "names code (auto_map)" in done.err and "--copy-code" in done.err
+    assert not list((command.folder / "merged").glob("*.py"))
+    assert "auto_map" in json.loads((command.folder / "merged" / "config.json").read_text())
+    done = command("merge", command.recipe(), "coded", "--copy-code")
+    assert done.code == 0 and done.err == ""
+    assert (command.folder / "coded" / "modeling_mine.py").read_text() == code
 
 
 FIRST = """

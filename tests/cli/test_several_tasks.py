@@ -91,10 +91,9 @@ def test_any_point_of_the_front_is_exported_and_scored_again(bred: World) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [13])
-def test_killed_and_resumed_it_ends_the_same(bred: World, tmp_path: Path, after: int) -> None:
+def test_killed_and_resumed_it_ends_the_same(bred: World, tmp_path: Path) -> None:
     world = make(tmp_path / "world")
-    interrupted(world, "evolve", "run.yaml", after=after)
+    interrupted(world, "evolve", "run.yaml", after=13)
     world.ok("resume", "runs/small")
     assert facts(world.folder / "runs" / "small") == facts(bred.folder / "runs" / "small")
 

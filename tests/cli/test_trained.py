@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ from kingyo.core.types import Example
 from kingyo.models.training import Course, Start, train_lora
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.training_runs import EASY, SPLITS, easy
-from tests.stores import edited
+from tests.stores import edited, query
 
 
 def training(run: Path) -> dict[str, Any]:
-    with sqlite3.connect(run / "run.db") as connection:
-        (value,) = connection.execute("SELECT value FROM facts WHERE key = 'trained'").fetchone()
-    connection.close()
+    ((value,),) = query(run, "SELECT value FROM facts WHERE key = 'trained'")
     return json.loads(value)
 
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from kingyo.core.io.extras import install_command
 from tests.cli.conftest import World, evaluations, stopped
 from tests.cli.forked import run_without
 from tests.cli.training_runs import EASY, OFF, SPLITS, easy
+from tests.stores import query
 
 GRADERS = """
 def right(answer, item):
@@ -37,36 +37,29 @@ OTHER = {"data": "other.jsonl", "chat": False, "max_new_tokens": 3}
 
 def tuned(run: Path) -> list[tuple[Any, ...]]:
     """Return what the tuning of a run stored: trials, and scores on all splits."""
-    with sqlite3.connect(run / "run.db") as connection:
-        rows = connection.execute(
-            "SELECT t.search, t.number, s.split, s.item, s.score, s.answer FROM trials t"
-            " JOIN scores s ON s.trial = t.id WHERE t.search IN (?, ?) ORDER BY 1, 2, 3, 4",
-            (TUNED, PARENT),
-        ).fetchall()
-    connection.close()
-    return rows
+    return query(
+        run,
+        "SELECT t.search, t.number, s.split, s.item, s.score, s.answer FROM trials t"
+        " JOIN scores s ON s.trial = t.id WHERE t.search IN (?, ?) ORDER BY 1, 2, 3, 4",
+        TUNED,
+        PARENT,
+    )
 
 
 def digests(run: Path) -> list[list[str]]:
-    with sqlite3.connect(run / "run.db") as connection:
-        facts = connection.execute(
-            "SELECT value FROM facts WHERE key IN (?, ?) ORDER BY key", (TUNED, PARENT)
-        )
-        found = [[each["digest"] for each in json.loads(value)["settings"]] for (value,) in facts]
-    connection.close()
-    return found
+    facts = query(run, "SELECT value FROM facts WHERE key IN (?, ?) ORDER BY key", TUNED, PARENT)
+    return [[each["digest"] for each in json.loads(value)["settings"]] for (value,) in facts]
 
 
 def answered(run: Path, search: str) -> int:
     """Return how many answers of a search were not copied."""
-    with sqlite3.connect(run / "run.db") as connection:
-        query = (
-            "SELECT COALESCE(SUM(p.n_items), 0) FROM parts p JOIN trials t ON t.id = p.trial"
-            " WHERE t.search = ? AND t.number = 0 AND COALESCE(p.copied_from, p.trial) = p.trial"
-        )
-        (count,) = connection.execute(query, (search,)).fetchone()
-    connection.close()
-    return int(count)
+    ((count,),) = query(
+        run,
+        "SELECT COALESCE(SUM(p.n_items), 0) FROM parts p JOIN trials t ON t.id = p.trial"
+        " WHERE t.search = ? AND t.number = 0 AND COALESCE(p.copied_from, p.trial) = p.trial",
+        search,
+    )
+    return count
 
 
 @pytest.fixture(scope="module")
@@ -197,12 +190,6 @@ def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int
     assert "other.yaml (n = 40): bred" in text
     assert ("stays without training" in text) == is_refused and "no LoRA was ahead" not in text
     copied.fails("tune", "runs/small", "--keep", "other.jsonl", says="other.yaml")
-
-
-@pytest.mark.slow
-def test_items_to_keep_may_be_plain_data(copied: World) -> None:
-    finished = copied.ok("tune", "runs/small", "--keep", "other.jsonl", "--json")
-    assert json.loads(finished.stdout)["tuning"]["kept"]["n"] == 40
 
 
 @pytest.mark.parametrize(

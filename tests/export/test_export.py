@@ -161,15 +161,6 @@ def test_the_card_has_scores_with_interval_and_n(world: Path, exported: Path) ->
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5, 6}
 
 
-def test_the_recipe_can_be_merged_again_from_any_folder(exported: Path) -> None:
-    recipe = load_recipe(exported / "recipe.yaml")
-    planned = plan(recipe, open_sources(recipe, exported))
-    weights = {name: tensor.clone() for name, tensor in load_file(exported / "model.safetensors").items()}
-    before = {name: tensor.clone() for name, tensor in weights.items()}
-    into(planned, weights)
-    assert all(torch.equal(weights[name], before[name]) for name in weights)
-
-
 def test_absolute_paths_in_a_run_yaml_are_not_published(tmp_path: Path) -> None:
     """The recipe and the card contain none, and the exported recipe can be merged again."""
     world = tmp_path / "home" / "somebody"

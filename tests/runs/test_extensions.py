@@ -18,7 +18,6 @@ from kingyo.runs.extensions import (
     note_on_test,
     readings_of_test,
     undo_extension,
-    undo_if_unused,
     with_extensions,
 )
 from kingyo.runs.settings import settings_of
@@ -135,35 +134,6 @@ def test_a_winner_that_stays_is_not_read_again(tmp_path: Path) -> None:
         assert store.winner(MAIN) == first
         assert [each for each in store.summaries("test") if each.search == MAIN] == tested
         assert "once" in (note_on_test(store) or "")
-
-
-def test_what_buys_no_candidate_is_refused_and_changes_nothing(tmp_path: Path) -> None:
-    with begun(tmp_path / "run") as store:
-        more(store, Model(), "random").run()
-        before = facts(store)
-        with pytest.raises(KingyoError) as error:
-            extend(store, settings_of(config(**FIRST)), {"minutes": 5})
-        assert error.value.argument == "--minutes" and "does not limit" in error.value.received
-        assert facts(store) == before
-        assert not store.fact(EXTENSIONS)
-
-
-def test_a_completed_search_is_unchanged(tmp_path: Path) -> None:
-    def ended(store: RunStore) -> Journey:
-        search_run = more(store, Model(), budget={"candidates": 16})
-        grid = replace(search_run.first[0], strategy=build("grid", AXES, 3, {"points": 2}))
-        return replace(search_run, stages=[fixed(grid, *search_run.first[1:])])
-
-    with begun(tmp_path / "run") as store:
-        ended(store).run()
-        before = facts(store)
-        extend(store, settings_of(config(candidates=16)), MORE)
-        ended(store).run()
-        with pytest.raises(KingyoError, match=r"\+10 candidates.*none after 16 candidates"):
-            undo_if_unused(store)
-        assert facts(store) == before
-        assert not store.fact(EXTENSIONS)
-        undo_if_unused(store)
 
 
 def test_an_extension_without_trials_is_removed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import save_file
 
 from kingyo.cli.dry_run import memory_lines
-from kingyo.core.types import SPLITS, GeneratesText, Item, ItemScore, Split
+from kingyo.core.types import SPLITS, Item, ItemScore, Split
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.merging.engine import Sources, into, plan
@@ -23,13 +23,12 @@ from kingyo.merging.recipe import Recipe, Source
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.runs.config_file import load_config
 from kingyo.runs.dry_run import estimate_memory
-from kingyo.runs.model_kind import check_items, kind_of_models, load_checkpoint, require_answers
+from kingyo.runs.model_kind import check_items, kind_of_models, load_checkpoint
 from kingyo.runs.run import Run
 from kingyo.runs.setup import RunModels
-from kingyo.search.runners.evaluate import Evaluator, InPlaceMerger
+from kingyo.search.runners.evaluate import InPlaceMerger
 from kingyo.store import RunStore
 from tests.cli.forked import run_forked
-from tests.models_on_disk import llama
 
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
 PAGE = Path(__file__).parents[2] / "docs" / "kinds.md"
@@ -94,17 +93,6 @@ def task(kind: ModelKind, **items: list[Item]) -> RowTask:
     return RowTask(kind.provides[0], {**ITEMS, **items})
 
 
-def test_a_merge_of_its_models_is_scored(models: RunModels, kind: ModelKind, folder: Path) -> None:
-    assert kind.name == "perceptron"
-    live = load_checkpoint(models.skeleton, kind, LoadOptions(dtype="float32"))
-    evaluate = Evaluator(InPlaceMerger(live, Sources(models.by_reference, folder)), task(kind))
-    sources = tuple(Source(model=each, parameters={"weight": 0.5}) for each in models.references.values())
-    merged = evaluate(Recipe(merge_method="linear", sources=sources), "fit")
-    assert merged.failure is None and len(merged.scores) == 8
-    mean = sum(each.read("in.weight") for each in models.sources.values()) / 2
-    torch.testing.assert_close(live.weights["in.weight"], mean)
-
-
 class Remote:
     """A live model whose weights have other names and types than those of the checkpoint."""
 
@@ -139,19 +127,6 @@ def test_a_live_model_without_torch_weights_gets_the_tensors_of_a_merge(
     weights = {name: torch.empty_like(other.read(name)) for name in other.tensors}
     into(plan(recipe, sources), weights)
     assert remote.lists == {name.upper(): each.flatten().tolist() for name, each in weights.items()}
-
-
-def test_sources_of_two_kinds_are_one_error(models: RunModels, tmp_path: Path) -> None:
-    mixed = {**models.named, "llama": open_checkpoint(str(llama(tmp_path / "llama")))}
-    with pytest.raises(KingyoError) as caught:
-        kind_of_models(mixed)
-    assert caught.value.received == "perceptron (one, other) and causal-lm (llama)"
-
-
-def test_a_task_of_text_is_refused(kind: ModelKind) -> None:
-    require_answers(task(kind), kind)
-    with pytest.raises(KingyoError, match=r"task rows: expected a model that writes text; .* perceptron"):
-        require_answers(RowTask(GeneratesText, ITEMS), kind)
 
 
 def test_a_test_item_that_no_model_can_answer_is_found_before_the_run(kind: ModelKind, folder: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -31,6 +29,7 @@ from kingyo.views.results.summary import summarize
 from tests.fake_runs import facts
 from tests.screened_runs import SPLITS, Model, journey, solves
 from tests.slow import slow
+from tests.stores import query
 
 CONFIG: dict[str, object] = {
     "name": "small",
@@ -293,8 +292,7 @@ def other(recipe: Recipe, item: str) -> float:
 
 
 def fact_keys(run: Path) -> set[str]:
-    with closing(sqlite3.connect(run / "run.db")) as database:
-        return {key for (key,) in database.execute("SELECT key FROM facts")}
+    return {key for (key,) in query(run, "SELECT key FROM facts")}
 
 
 def test_a_rescored_extension_stays_in_the_budget(finished: RunStore) -> None:

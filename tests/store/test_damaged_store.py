@@ -14,7 +14,7 @@ import pytest
 from kingyo.core.types import Evaluation, Outcome
 from kingyo.store import DATABASE, RunStore
 from kingyo.store.run_store import note_writes, noted_writes
-from tests.stores import begun, refused, scores, trial
+from tests.stores import begun, query, refused, scores, trial
 
 LOG = f"{DATABASE}-wal"
 
@@ -99,10 +99,9 @@ def test_missing_or_foreign_rows_are_refused(closed: Path, change: str) -> None:
 
 
 def test_a_flipped_bit_of_an_index_is_refused(closed: Path) -> None:
-    with closing(sqlite3.connect(closed / DATABASE)) as connection:
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-        query = "SELECT rootpage FROM sqlite_master WHERE name = 'trials_by_recipe'"
-        start = size * (connection.execute(query).fetchone()[0] - 1)
+    ((size,),) = query(closed, "PRAGMA page_size")
+    ((page,),) = query(closed, "SELECT rootpage FROM sqlite_master WHERE name = 'trials_by_recipe'")
+    start = size * (page - 1)
     at = (closed / DATABASE).read_bytes().index(b"recipe zero", start)
     assert at < start + size
     flip(closed / DATABASE, at)

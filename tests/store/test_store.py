@@ -13,7 +13,7 @@ from kingyo.core.types import Evaluation, ItemScore
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, database
 from kingyo.store.run_store import VERSION
-from tests.stores import SPLITS, begun, refused, scores, trial
+from tests.stores import SPLITS, begun, query, refused, scores, trial
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:
@@ -173,9 +173,7 @@ def test_a_foreign_database_is_reported_and_unchanged(tmp_path: Path, tables: st
 @pytest.mark.parametrize("version", [VERSION + 1, VERSION - 1])
 def test_a_database_of_an_unknown_version_is_refused(tmp_path: Path, version: int) -> None:
     begun(tmp_path / "run").close()
-    with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:
-        connection.execute(f"PRAGMA user_version = {version}")
-    connection.close()
+    query(tmp_path / "run", f"PRAGMA user_version = {version}")
     assert f"received version {version}" in refused(tmp_path / "run")
 
 

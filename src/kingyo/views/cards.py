@@ -66,7 +66,6 @@ def cards_of_sheet(sheet: ContactSheet) -> Cards:
 
 
 def card(row: SideBySide, side: int = SIDE) -> ItemCard:
-    """Return an item with all answers."""
     answers: list[Answer] = []
     for model, each in row.answers.items():
         mark = "✓" if each.score >= SOLVED else f"{100 * each.score:.0f}"

@@ -143,7 +143,6 @@ class MappedTensors:
         return not self._models[reference].made_of
 
     def read(self, reference: str, tensor: str) -> Tensor:
-        """Return a tensor as stored; never write to it."""
         stored = self._tensors.get((reference, tensor))
         if stored is None:
             model = self._models[reference]
