@@ -76,7 +76,7 @@ def measure(folder: Path, n_images: int, repeat: int) -> tuple[tuple[list[float]
         texts: list[list[Written]] = []
         for times, forget in zip(seconds, (False, True), strict=True):
             if forget:
-                live.forget_images()
+                live._features.kept.clear()
             start = time.perf_counter()
             texts.append(answer(live, folder, 0.1 * i, prompts))
             times.append(time.perf_counter() - start)
