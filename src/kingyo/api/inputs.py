@@ -43,13 +43,13 @@ def rows_of(data: Any) -> list[dict[str, object]]:
         remedy = "Pass rows such as {'prompt': '1 + 1 =', 'answer': '2'}."
         raise KingyoError("data", expected, f"{data!r:.80}", remedy)
     return [
-        {
-            str(key): cell
-            for key, cell in row.items()
-            if not (cell is None or (isinstance(cell, float) and math.isnan(cell)))
-        }
+        {str(key): cell for key, cell in row.items() if cell is not None and not _is_nan(cell)}
         for row in cast("list[Mapping[object, object]]", rows)
     ]
+
+
+def _is_nan(cell: object) -> bool:
+    return isinstance(cell, float) and math.isnan(cell)
 
 
 def _lines(rows: Sequence[Mapping[str, object]]) -> str:

@@ -286,7 +286,8 @@ def _write(adapted: Any, out: Path) -> None:
     temporary.mkdir(parents=True)
     config = adapted.active_peft_config
     config.target_modules = sorted(config.target_modules)  # a set: its order would differ between processes
-    config.base_model_name_or_path = Path(config.base_model_name_or_path or "").name  # no path
+    # A path would differ between the command and the API, and so would the adapter's hash.
+    config.base_model_name_or_path = Path(config.base_model_name_or_path or "").name
     adapted.save_pretrained(str(temporary), safe_serialization=True)
     (temporary / "README.md").unlink(missing_ok=True)  # peft's empty model card
     temporary.rename(out)

@@ -15,7 +15,7 @@ on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the instruct
 PRINT_ASSEMBLY = """
 import sys
 from kingyo.merging.kernels.machine_code import weighted_sums
-from kingyo.merging.kernels.loop_functions import assembly
+from kingyo.merging.kernels.loop_functions import _module, machine
 from kingyo.merging.kernels.loops import LoopForm, LoopTerm, text
 
 FORMS = {
@@ -25,7 +25,8 @@ FORMS = {
         terms=(LoopTerm("b", "largest"),) * 3, base="b", out="b", elect="weighted", normalize=True
     ),
 }
-print(assembly(weighted_sums.name, weighted_sums.kinds, text(FORMS[sys.argv[1]])))
+_, module = _module(weighted_sums.name, weighted_sums.kinds, text(FORMS[sys.argv[1]]))
+print(machine().emit_assembly(module))
 """
 JUMP = re.compile(r"\s+j\w+\s+(\.LBB\d+_\d+)")
 LABEL = re.compile(r"(\.LBB\d+_\d+):")

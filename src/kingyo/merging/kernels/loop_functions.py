@@ -299,10 +299,6 @@ def compile_function(name: str, kinds: Kinds, text: str) -> tuple[str, bytes]:
     return symbol, machine().emit_object(module)
 
 
-def assembly(name: str, kinds: Kinds, text: str) -> str:
-    return machine().emit_assembly(_module(name, kinds, text)[1])
-
-
 def _module(name: str, kinds: Kinds, text: str) -> tuple[str, llvm.ModuleRef]:
     signature = types.void(*(each for number, n in kinds for each in _types(number, n)))
     entry = cfunc(signature)(_entry(_with_loop(name, text), kinds))

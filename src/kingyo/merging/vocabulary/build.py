@@ -72,9 +72,7 @@ class RowMap:
         if empty.numel():
             is_token = torch.ones(self.n_rows, dtype=torch.bool)
             is_token[self.padding] = False
-            out[empty] = (
-                out[is_token].mean(0, dtype=torch.promote_types(out.dtype, torch.float32)).to(out.dtype)
-            )
+            out[empty] = out[is_token].mean(0, dtype=_precise(out.dtype)).to(out.dtype)
         return out
 
     def _check_size(self, model: str, tensor: str, rows: Tensor) -> None:
@@ -98,11 +96,7 @@ class RowMap:
         if len(parts) == 1:
             return parts[0]
         dtype = reduce(torch.promote_types, (part.dtype for part in parts))
-        return (
-            torch.stack([part.to(torch.promote_types(dtype, torch.float32)) for part in parts])
-            .mean(0)
-            .to(dtype)
-        )
+        return torch.stack([part.to(_precise(dtype)) for part in parts]).mean(0).to(dtype)
 
 
 def group_fills(places: Iterable[tuple[int, Place]]) -> tuple[Fill, ...]:
@@ -114,6 +108,10 @@ def group_fills(places: Iterable[tuple[int, Place]]) -> tuple[Fill, ...]:
         outputs, *indices = torch.tensor(rows, dtype=torch.int64).unbind(1)
         fills.append(Fill(rows=outputs, sources=tuple(zip(models, indices, strict=True))))
     return tuple(fills)
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def place_rows(choice: TokenizerChoice, models: TokenModels, gathered: Gathered) -> RowMap:

@@ -163,11 +163,8 @@ class Memetic(Wrapper):
         if self._n_lessons and isinstance(self._inner, ContinuingStrategy):
             self._inner.continue_from(self._known_points(known))
             return
-        points = ((each, zip(axes, self._to_inner(each.trial.genome), strict=True)) for each in known)
-        within = [
-            each for each, genes in points if all(axis.low <= gene <= axis.high for axis, gene in genes)
-        ]
-        self._warm_start_inner(within)
+        points = ((each, self._to_inner(each.trial.genome)) for each in known)
+        self._warm_start_inner([each for each, point in points if _is_within(axes, point)])
 
 
 class LearnedSpace:
@@ -229,6 +226,10 @@ class LearnedSpace:
         factors = np.array(point[:n])[self._family]
         strength = 1 + sum(s * (pattern - 1) for s, pattern in zip(point[n:], self._patterns, strict=True))
         return tuple(np.clip(factors * strength, self._low, self._high).tolist())
+
+
+def _is_within(axes: Sequence[Axis], point: Genome) -> bool:
+    return all(axis.low <= gene <= axis.high for axis, gene in zip(axes, point, strict=True))
 
 
 STRATEGIES.register("memetic")(Memetic)

@@ -63,8 +63,6 @@ _COLOURS: Mapping[str, tuple[str, str]] = {
 """Name -> the colour on light and on dark."""
 LIGHT = {name: light for name, (light, _) in _COLOURS.items()}
 DARK = {name: dark for name, (_, dark) in _COLOURS.items()}
-SERIES = tuple(f"var(--{name})" for name in ("accent", "blue", "ochre", "green", "violet", "grey"))
-"""Colours of series shown side by side."""
 SOURCES = tuple(f"var(--{name})" for name in ("green", "ochre", "violet", "pink", "brown", "grey"))
 """Colours of models; they avoid the red and blue used for positive and negative numbers."""
 
@@ -125,11 +123,11 @@ def literal_colour(name: str) -> Spec:
     return {"field": name, "type": "nominal", "scale": None}
 
 
-def legend_of(colours: Mapping[str, str], columns: int = 2) -> Spec:
+def legend_of(colours: Mapping[str, str]) -> Spec:
     """Return a scale of colours with its legend: name -> colour. A layer picks one by ``{"datum": name}``."""
     return {
         "scale": {"domain": list(colours), "range": list(colours.values())},
-        "legend": {"title": None, "orient": "bottom", "columns": columns, "symbolOpacity": 1},
+        "legend": {"title": None, "orient": "bottom", "columns": 2, "symbolOpacity": 1},
     }
 
 

@@ -162,7 +162,7 @@ def test_incompatible_models_are_refused(tmp_path: Path) -> None:
 
 
 def test_models_that_see_are_compared_with_language_models_by_their_layers() -> None:
-    sight = Path(__file__).parents[3] / "zoo" / "sight"
+    sight = Path(__file__).parents[2] / "zoo" / "sight"
     base, see, ja = (open_checkpoint(str(sight / name)) for name in ("base", "see-en", "ja"))
     one, other = compare([see, ja], base), compare([ja, see], base)
     assert one.total.numbers == other.total.numbers < base.n_parameters
