@@ -257,9 +257,10 @@ def percent(value: object) -> str:
 
 def plot(runs: Sequence[Run], path: Path) -> None:
     """Mean test accuracy along the way, with the range of the seeds."""
-    from kingyo.views.charts import SERIES, Chart, field, layer, layers, legend_of, rows, scale
+    from kingyo.views.charts import Chart, field, layer, layers, legend_of, rows, scale
     from kingyo.views.charts.draw import png
 
+    series = [f"var(--{name})" for name in ("accent", "blue", "ochre", "green", "violet", "grey")]
     shown: list[dict[str, object]] = []
     for name in dict.fromkeys(each.algorithm for each in runs):
         own = [each for each in runs if each.algorithm == name]
@@ -268,7 +269,7 @@ def plot(runs: Sequence[Run], path: Path) -> None:
             row = {"name": f"{name}, {len(own)} seeds", "evaluations": count, "mean": tests[:, i].mean()}
             shown.append({**row, "low": tests[:, i].min(), "high": tests[:, i].max()})
     names = dict.fromkeys(str(row["name"]) for row in shown)
-    colour = {"field": "name", "type": "nominal", **legend_of(dict(zip(names, SERIES, strict=False)))}
+    colour = {"field": "name", "type": "nominal", **legend_of(dict(zip(names, series, strict=False)))}
     x = field("evaluations", scale={"type": "log", "nice": False}, axis={"grid": False})
     height = field("mean", scale=scale(0, 1))
     range_ = {"x": x, "y": field("low"), "y2": {"field": "high"}, "color": colour}
