@@ -162,17 +162,16 @@ def index(*rows: int) -> Tensor:
 
 
 class TestRowMap:
-    def test_dtypes_are_preserved_and_means_rounded_once(self) -> None:
-        values = torch.tensor([[1.0], [1 + 2**-7], [3.0]], dtype=torch.bfloat16)
-        mapped = RowMap(
-            n_rows=2,
-            own={"a": index(0, -1)},
-            sizes={"a": 1, "b": 3, "c": 3},
-            fills=(Fill(rows=index(1), sources=(("b", index(0)), ("c", index(1)))),),
-        )
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
+    def test_dtypes_are_preserved_and_means_rounded_once(self, dtype: torch.dtype) -> None:
+        step = torch.finfo(dtype).eps
+        values = torch.tensor([[1 + step], [1 + 2 * step], [3.0]]).to(dtype)
+        fill = Fill(rows=index(1), sources=(("b", index(0)), ("c", index(1))))
+        sizes = {"a": 1, "b": 3, "c": 3}
+        mapped = RowMap(n_rows=2, own={"a": index(0, -1)}, sizes=sizes, fills=(fill,))
         result = mapped.remap("a", "t", values[:1], lambda _: values)
-        assert result.dtype == torch.bfloat16
-        assert result[1] == torch.tensor(1 + 2**-8).to(torch.bfloat16)
+        assert result.dtype == dtype
+        assert result[1].float() == torch.tensor(1 + 1.5 * step).to(dtype).float()
 
     def test_other_sizes_are_errors(self) -> None:
         fill = Fill(rows=index(1), sources=(("b", index(0)),))
