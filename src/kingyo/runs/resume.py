@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kingyo.core.io.schema import parse_model
 from kingyo.errors import KingyoError
+from kingyo.runs.begin import before_choice
 from kingyo.runs.config import TRAINED, TuneConfig
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
 from kingyo.runs.learning import taught
@@ -79,7 +80,7 @@ def is_complete(store: RunStore) -> bool:
 def rescore(store: RunStore) -> Renewal:
     """Reset a run to its beginning, and keep its scores in another file; nothing is run yet."""
     run = _openable(store)
-    return score_again(store, libraries_of(run))
+    return score_again(store, libraries_of(run), before_choice(run, store))
 
 
 def accept(store: RunStore) -> Renewal | None:

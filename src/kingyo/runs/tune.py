@@ -1,4 +1,4 @@
-"""Score what tuning must not lose: items of other abilities, before and after it.
+"""Tune the bred model and the best parent, and score what tuning must not lose: items of other abilities.
 
 The fact ``kept`` has the scores of the bred model and of each tuned one. Their mean is over all items.
 """
