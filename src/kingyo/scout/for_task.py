@@ -35,7 +35,7 @@ from kingyo.search.strategies import STRATEGIES
 from kingyo.search.strategies.base import MAX_SIZE
 from kingyo.store.side_databases import EvidenceStore
 
-KEPT = (
+TAKEN_OVER = (
     *("task", "tasks", "kind", "allow_pickle"),
     *("batch_size", "device", "threads", "runner", "workers", "timeout"),
 )
@@ -320,7 +320,7 @@ def _config_for(group: Group, request: ScoutRequest) -> RunConfig:
             "seed": data.get("seed", 0),
             "base": base if here else relative_to(base, folder),
             "sources": sources,
-            **{key: data[key] for key in KEPT if key in data},
+            **{key: data[key] for key in TAKEN_OVER if key in data},
             "merge": {
                 "method": "task_arithmetic",
                 "parameters": {"weight": {"from": 0, "to": HIGHEST}},
