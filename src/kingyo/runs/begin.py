@@ -29,7 +29,7 @@ from kingyo.runs.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprin
 from kingyo.runs.tune import is_tunable
 from kingyo.search.evolution import Event, objectives_as_facts
 from kingyo.search.space import STEPS
-from kingyo.store import CONFIG, NOTES, WARNINGS, Fact, RunStore
+from kingyo.store import CONFIG, NOTES, WARNINGS, RunStore
 from kingyo.store.trial_log import OPENED
 from kingyo.tasks import examples_of, require_teaching
 
@@ -96,8 +96,8 @@ def _checked(run: Run, request: ChoiceRequest | None) -> dict[str, Any]:
     own |= provenance_facts(config, run.folder, libraries=libraries_of(run))
     if store is not None:
         require_same_models(store, run.models)
-        keys: tuple[Fact[Any], ...] = (MODELS, STAMPS, VERSIONS, CODE, OPENED)
-        own |= {key: {**own[key], **store.fact(key)} for key in keys}
+        own |= {key: {**own[key], **store.fact(key)} for key in (MODELS, VERSIONS, CODE, OPENED)}
+        own[STAMPS] = {**stamps, **store.fact(STAMPS)}
     return {
         "name": config.name,
         CONFIG: as_fact(config),
