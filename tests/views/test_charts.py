@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from kingyo.views.results.genes import Matrix
 from kingyo.views.run_data import Bar, RunData
 from kingyo.views.score_charts import gene_chart, score_chart
 from kingyo.views.trial_charts import trial_rows
+from tests.stores import edited
 from tests.views.conftest import SHAPES
 from tests.views.reader import as_json, data_of, data_of_run
 
@@ -87,6 +89,39 @@ def test_no_mark_lies_above_the_axis(runs: dict[str, Path]) -> None:
         top = spec["layer"][0]["encoding"]["y"]["scale"]["domain"][1]
         rows = data_of(spec, {"trials": as_json(trial_rows(case))})
         assert top >= max(row.get("score") or 0 for row in rows)
+
+
+def lines_of(data: RunData) -> list[str]:
+    """The names of the lines in the chart of the progress, as its legend has them."""
+    layers = as_json(page_view(data).charts["progress"].spec)["layer"]
+    return next(
+        each["encoding"]["stroke"]["scale"]["domain"] for each in layers if each["mark"]["type"] == "line"
+    )
+
+
+def test_only_searches_of_equal_cost_are_lines_and_are_called_controls(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    data = data_of_run(runs["better"])
+    assert lines_of(data) == ["best so far", "random search", "grid search"]
+    assert "budget of the main search" in page_view(data).charts["bars"].note
+    run = Path(shutil.copytree(runs["better"], tmp_path / "run"))
+    with edited(run) as database:
+        for names in (("choice", "random"), ("trained", "grid")):
+            database.execute("UPDATE searches SET name = ? WHERE name = ?", names)
+            database.execute("UPDATE trials SET search = ? WHERE search = ?", names)
+        database.execute("UPDATE searches SET winner = NULL WHERE name = 'choice'")
+    view = page_view(data_of_run(run))
+    assert lines_of(data_of_run(run)) == ["best so far"] and "budget" not in view.charts["bars"].note
+    facts = {row[0].text for row in view.tables["facts"].rows}
+    assert {"trials, the choice of sources", "trials, the trained LoRA"} <= facts
+
+
+def test_no_control_is_left_out_of_a_chart(runs: dict[str, Path]) -> None:
+    data = data_of_run(runs["better"])
+    names = ("random", "grid", "random_sources", "another")
+    controls = {name: replace(data.controls["random"], name=name) for name in names}
+    assert len(lines_of(replace(data, controls=controls))) == 1 + len(names)
 
 
 def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:

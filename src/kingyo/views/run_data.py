@@ -9,6 +9,8 @@ from typing import Any
 
 from kingyo.core.types import Item, Split
 from kingyo.errors import report_errors
+from kingyo.runs.choice import CHOICE
+from kingyo.runs.config import TRAININGS, WEIGHT_SEARCH
 from kingyo.search.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.search.evolution.objectives import has_item_scores
 from kingyo.search.evolution.trial_recipes import read_recipe
@@ -136,6 +138,8 @@ class RunData:
     Attributes:
         recipe: recipe of the child as YAML, with its paths as in the run.yaml; empty without a child.
         split: the last split on which the child was scored.
+        controls: searches of equal cost.
+        others: choice of sources, weight search before paths, and trainings.
         genes: genes of the main search, the most important first.
         front: id of a trial on the front -> all its scores.
         rivals: baseline or control -> its objectives; None for one that is computed from recipes.
@@ -147,6 +151,7 @@ class RunData:
     split: Split
     main: SearchHistory | None
     controls: Mapping[str, SearchHistory]
+    others: Mapping[str, SearchHistory]
     genes: tuple[Gene, ...]
     matrices: tuple[Matrix, ...]
     front: Mapping[int, ModelResult]
@@ -158,6 +163,12 @@ class RunData:
     example: Item | None
     config: Mapping[str, Any]
     version: str
+
+    @property
+    def rivals_on_fit(self) -> dict[str, SearchHistory]:
+        """Return what the main search is compared with on fit, which cannot judge models trained on it."""
+        searches, unlike = {**self.others, **self.controls}, (CHOICE, *TRAININGS)
+        return {describe_search(name): each for name, each in searches.items() if name not in unlike}
 
     @property
     def models(self) -> dict[str, ModelResult]:
@@ -183,6 +194,7 @@ def read_run_data(store: RunStore) -> RunData:
     """Read a run: finished, under way or interrupted."""
     summary, histories, folder = summarize(store), read_histories(store), store.folder
     main = histories.pop(MAIN, None)
+    others = {name: histories.pop(name) for name in (CHOICE, WEIGHT_SEARCH, *TRAININGS) if name in histories}
     leader = summary.leader if summary.leader and summary.leader.trial.search == MAIN else None
     child = summary.winner or leader
     split: Split = "fit"
@@ -200,6 +212,7 @@ def read_run_data(store: RunStore) -> RunData:
         split=split,
         main=main,
         controls=histories,
+        others=others,
         genes=() if main is None else read_genes(main.description, genomes),
         matrices=read_matrices(main.description, child.trial.asked.genome)
         if main and child and is_merge

@@ -289,7 +289,7 @@ def _facts(data: RunData) -> Iterator[tuple[str, str]]:
         yield "near-duplicates", str(near)
     yield from (("budget added", str(each)) for each in summary.extensions)
     yield "trials", "none yet" if data.main is None else _counted(data.main)
-    for name, history in data.controls.items():
+    for name, history in (*data.others.items(), *data.controls.items()):
         yield f"trials, {describe_search(name)}", _counted(history)
     if training is not None:
         yield row_title(TRAINED), str(training)
