@@ -166,9 +166,9 @@ def _sections(data: RunData, view: RunView) -> Iterator[Section]:
         title, hint = "All scores", "fit, validation and test"
         blocks = ("selection", "scores", "dropped", "sets")
         yield Section(name="selection", title=title, hint=hint, blocks=blocks)
-    blocks = ("people on fit", "people on validation", "people on test")
-    hint = "pairs of images without names"
-    yield Section(name="people", title="What people chose", hint=hint, blocks=blocks)
+    blocks = ("people", "people on fit", "people on validation", "people on test")
+    title, hint = "What people chose", "pairs of images without names"
+    yield Section(name="people", title=title, hint=hint, blocks=blocks, is_open=bool(data.unread))
     shown = [item for cards in view.cards.values() if not cards.models for item in cards.items]
     has_images = any(item.images or any(each.image for each in item.answers) for item in shown)
     gained = counted(len(data.contrast.gained), "item") if data.contrast else ""
@@ -188,6 +188,7 @@ def _statements(data: RunData) -> Iterator[Statement]:
         if text:
             yield Statement(topic=topic, text=text)
     yield from (each.statement for each in data.advice)
+    yield from (Statement(topic="people", text=str(each), is_warning=True) for each in data.unread)
     if summary.child is not None:
         best, child = summary.best, summary.child
         trial = () if best is child else ("--trial", reference_to(child.trial))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kingyo.core.types import Item, Split
-from kingyo.errors import report_errors
+from kingyo.errors import KingyoError, report_errors
 from kingyo.runs.choice import CHOICE
 from kingyo.runs.config import TRAININGS, WEIGHT_SEARCH
 from kingyo.search.evolution import BASELINES, MAIN, stored_objectives
@@ -142,6 +142,7 @@ class RunData:
         others: choice of sources, weight search before paths, and trainings.
         genes: genes of the main search, the most important first.
         front: id of a trial on the front -> all its scores.
+        unread: why people's choices cannot be read.
         rivals: baseline or control -> its objectives; None for one that is computed from recipes.
     """
 
@@ -160,6 +161,7 @@ class RunData:
     sheet: ContactSheet | None
     advice: tuple[Advice, ...]
     people: tuple[SplitRating, ...]
+    unread: tuple[KingyoError, ...]
     example: Item | None
     config: Mapping[str, Any]
     version: str
@@ -204,6 +206,7 @@ def read_run_data(store: RunStore) -> RunData:
         split = "test"
     # a path where nothing is merged has no matrices
     is_merge = child is not None and ("path" not in child.recipe or "merges" in child.recipe)
+    unread = list[KingyoError]()
     genomes = [(point.trial.asked.genome, score) for point, score in main.scored] if main else []
     return RunData(
         summary=replace(summary, leader=leader, folder=str(shown_folder(folder))),
@@ -222,7 +225,8 @@ def read_run_data(store: RunStore) -> RunData:
         contrast=contrast(store, summary, BRED),
         sheet=contact_sheet(store, summary, BRED),
         advice=advise(store, summary),
-        people=report_errors(lambda: read_ratings(store, summary), lambda _: None, ()),
+        people=report_errors(lambda: read_ratings(store, summary), unread.append, ()),
+        unread=tuple(unread),
         example=next(iter(store.items()["fit"]), None),
         config=store.fact(CONFIG),
         version=str(store.fact("version")),
