@@ -21,8 +21,8 @@ from kingyo.views.cards import AnswerContrast, ContactSheet, contact_sheet, cont
 from kingyo.views.rating.results import SplitRating, read_ratings
 from kingyo.views.results.genes import Gene, Matrix, read_genes, read_matrices
 from kingyo.views.results.model_result import ModelResult, read_model_result
-from kingyo.views.results.summary import BRED, RunSummary, summarize
-from kingyo.views.results.trials import SHARES, Unit, describe_search, unit_of
+from kingyo.views.results.summary import RunSummary, summarize
+from kingyo.views.results.trials import SHARES, Unit, describe_search, row_title, unit_of
 from kingyo.views.results.tuning import describe_lesson
 from kingyo.views.view import shown_folder, without_places
 
@@ -172,18 +172,10 @@ class RunData:
         searches, unlike = {**self.others, **self.controls}, (CHOICE, *TRAININGS)
         return {describe_search(name): each for name, each in searches.items() if name not in unlike}
 
-    @property
-    def models(self) -> dict[str, ModelResult]:
-        """Return all models that are compared: the child, the baselines, the winners of the controls."""
-        summary = self.summary
-        child = {} if summary.child is None else {summary.child_name: summary.child}
-        controls = {describe_search(name): entry for name, entry in summary.controls.items()}
-        return {**child, **summary.baselines, **controls}
-
     def bars(self) -> list[Bar]:
         """Return all models that were scored on ``split``: the child first, then the best first."""
         bars: list[Bar] = []
-        for name, model in self.models.items():
+        for name, model in self.summary.named_models.items():
             role = "baseline" if name in self.summary.baselines else "control"
             role = "bred" if model is self.summary.child else role
             score = model.on(self.split)
@@ -222,8 +214,8 @@ def read_run_data(store: RunStore) -> RunData:
         else (),
         front={point.trial.id: read_model_result(store, MAIN, point.trial) for point in summary.front.points},
         rivals=dict(_rivals(store, summary)) if summary.objectives else {},
-        contrast=contrast(store, summary, BRED),
-        sheet=contact_sheet(store, summary, BRED),
+        contrast=contrast(store, summary),
+        sheet=contact_sheet(store, summary),
         advice=advise(store, summary),
         people=report_errors(lambda: read_ratings(store, summary), unread.append, ()),
         unread=tuple(unread),
@@ -239,7 +231,7 @@ def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[f
     for search, entry in summary.controls.items():
         outcome = store.outcomes(search).get(entry.trial.id)
         if outcome is not None and outcome.objectives:
-            yield describe_search(search), outcome.objectives
+            yield row_title(search), outcome.objectives
 
 
 def _task_score(entry: ModelResult, objective: str) -> float | None:
