@@ -126,7 +126,7 @@ def test_the_parent_is_exported_as_a_copy(parent: tuple[World, str], tmp_path: P
     assert "A copy of the parent math-sym of the run small, written by kingyo" in card
     assert "Nothing was merged or trained" in card
     assert "- no search: it is a model that the run compares with" in card
-    assert "| the bred model (trial 0) |" in card
+    assert "| bred (trial 0) |" in card
     done = world.run("evaluate", tmp_path / "best", "runs/small", "--json")
     baselines = world.show("runs/small")["baselines"]
     assert isinstance(baselines, dict)

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from kingyo.cli.rate import _has_browser
+from kingyo.views.page import page_view
 from tests.cli.merging import Command
 from tests.rated_runs import drawn_run, rate, redder
 from tests.tiny_judges import clip
+from tests.views.reader import data_of_run
 
 
 @pytest.fixture
@@ -64,9 +66,13 @@ def test_choices_that_were_changed_are_refused_and_do_not_hide_the_run(command: 
     for words in (("rate", "run"), ("rate", "run", "--train", "x.safetensors")):
         done = command(*words)
         assert done.code == 1 and "ratings.db" in done.err and "Traceback" not in done.err
-    for words in (("show", "run"), ("show", "run", "--json"), ("report", "run")):
+    for words in (("show", "run"), ("show", "run", "--json")):
         done = command(*words)
         assert done.code == 0 and done.err.startswith("Warning: ") and "ratings.db" in done.err
+    view = page_view(data_of_run(command.folder / "run"))
+    (said,) = view.said("people")
+    assert said.is_warning and "ratings.db" in said.text
+    assert [section.is_open for section in view.sections if "people" in section.blocks] == [True]
 
 
 def test_no_browser_of_a_terminal_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from kingyo.views.results.genes import Matrix
 from kingyo.views.run_data import Bar, RunData
 from kingyo.views.score_charts import gene_chart, score_chart
 from kingyo.views.trial_charts import trial_rows
+from tests.stores import edited
 from tests.views.conftest import SHAPES
 from tests.views.reader import as_json, data_of, data_of_run
 
@@ -47,10 +49,11 @@ def test_every_chart_compiles_and_has_words_and_colours_of_both_themes(
 def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
     data = data_of_run(runs["better"])
     bars = data.bars()
-    assert (bars[0].name, bars[0].role) == ("bred", "bred")
+    assert bars[0].role == "bred"
     rest = [bar.score.score for bar in bars[1:]]
     assert rest == sorted(rest, reverse=True)
-    assert {"uniform", "random search", "grid search", "base", "ja"} <= {bar.name for bar in bars}
+    scores = page_view(data).tables["scores"].rows
+    assert {bar.name for bar in bars} == {row[0].text for row in scores} > {"base", "random, same cost"}
     for bar, row in zip(bars, rows_of(data, "bars"), strict=False):
         value = bar.score
         percents = [100 * each for each in (value.score, value.low, value.high)]
@@ -89,6 +92,39 @@ def test_no_mark_lies_above_the_axis(runs: dict[str, Path]) -> None:
         assert top >= max(row.get("score") or 0 for row in rows)
 
 
+def lines_of(data: RunData) -> list[str]:
+    """The names of the lines in the chart of the progress, as its legend has them."""
+    layers = as_json(page_view(data).charts["progress"].spec)["layer"]
+    return next(
+        each["encoding"]["stroke"]["scale"]["domain"] for each in layers if each["mark"]["type"] == "line"
+    )
+
+
+def test_only_searches_of_equal_cost_are_lines_and_are_called_controls(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    data = data_of_run(runs["better"])
+    assert lines_of(data) == ["best so far", "random search", "grid search"]
+    assert "budget of the main search" in page_view(data).charts["bars"].note
+    run = Path(shutil.copytree(runs["better"], tmp_path / "run"))
+    with edited(run) as database:
+        for names in (("choice", "random"), ("trained", "grid")):
+            database.execute("UPDATE searches SET name = ? WHERE name = ?", names)
+            database.execute("UPDATE trials SET search = ? WHERE search = ?", names)
+        database.execute("UPDATE searches SET winner = NULL WHERE name = 'choice'")
+    view = page_view(data_of_run(run))
+    assert lines_of(data_of_run(run)) == ["best so far"] and "budget" not in view.charts["bars"].note
+    facts = {row[0].text for row in view.tables["facts"].rows}
+    assert {"trials, the choice of sources", "trials, the trained LoRA"} <= facts
+
+
+def test_no_control_is_left_out_of_a_chart(runs: dict[str, Path]) -> None:
+    data = data_of_run(runs["better"])
+    names = ("random", "grid", "random_sources", "another")
+    controls = {name: replace(data.controls["random"], name=name) for name in names}
+    assert len(lines_of(replace(data, controls=controls))) == 1 + len(names)
+
+
 def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
     data = data_of_run(runs["front"])
     front = data.summary.front
@@ -97,7 +133,7 @@ def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
     assert fronts == ["front-0-1", "front-0-2", "front-1-2"]
     names = [row["name"] for row in rows_of(data, "front-0-1")]
     trials = [f"trial {each.trial.asked.number}" for each in (*front.points, *front.beaten)]
-    assert {*trials, "random search", "grid search"} <= set(names)
+    assert {*trials, "random, same cost", "grid, same cost"} <= set(names)
     fit = data.summary.baselines["uniform"].fit
     assert fit is not None and data.rivals["uniform"] == (fit.score, None, None)
 

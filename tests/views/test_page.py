@@ -123,7 +123,7 @@ def test_scores_of_some_items_are_not_shown_as_scores_of_all(runs: dict[str, Pat
     best, score = data.main.records[-1]
     assert plain(f"the best on fit, ≈ {percent(score)}, is trial {best.number}") in text
     assert "n = 16 of 100" in text and "n = 100" not in text
-    fit = data.models["bred"].fit
+    fit = None if data.summary.winner is None else data.summary.winner.fit
     assert fit is not None and fit.n == 16 and SHARES.bounded(fit) in text
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from kingyo.cli.options import Positive, declared
 from kingyo.cli.output import echo, print_json
-from kingyo.cli.run import note_versions, print_run, require_one_run, warn, warn_lost
-from kingyo.errors import KingyoError, report_errors
+from kingyo.cli.run import note_versions, print_run, require_one_run, warn_lost
+from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from kingyo.api.results import ExportOptions
@@ -60,13 +60,11 @@ def report(run: Path, *, out: Path | None = None) -> None:
         out: the HTML file to write. Default: RUN/report.html.
     """
     from kingyo.store import RunStore
-    from kingyo.store.side_databases import read_choices
     from kingyo.views.page import write_report
 
     require_one_run(run)
     with RunStore.read(run) as store:
         warn_lost(store)
-        report_errors(lambda: read_choices(run), warn, ())
         echo(f"Wrote {write_report(store, out)}")
 
 

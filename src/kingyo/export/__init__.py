@@ -77,7 +77,7 @@ def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, recipe: Rec
     training = read_training(store, chosen.search) if chosen.search in TRAININGS else None
     bred = training.start if training is not None and chosen.search == TUNED else None
     made_of = recipe if bred is None else read_recipe(store.trial(bred))
-    sheet = contact_sheet(store, summary, "bred")
+    sheet = contact_sheet(store, summary)
     return Card(
         title=out.resolve().name,
         chosen=entry,

@@ -33,7 +33,7 @@ from kingyo.views.choice import candidates_table
 from kingyo.views.results.genes import means_by_family
 from kingyo.views.results.model_result import MIXTURES, ModelResult, PairedComparison
 from kingyo.views.results.summary import RunSummary
-from kingyo.views.results.trials import describe_search, describe_trial, row_title
+from kingyo.views.results.trials import describe_search, describe_trial
 from kingyo.views.statements import HOW_FLATTERED, statements
 from kingyo.views.tables import scores_table, summary_tables
 from kingyo.views.view import Table
@@ -204,17 +204,8 @@ def _standing(card: Card) -> Iterator[str]:
 
 def _scores(card: Card) -> str:
     summary, compared = card.summary, {each.other: each for each in card.comparisons}
-    models = {_THIS: card.chosen}
-    comparisons: dict[str, PairedComparison] = {}
-    for each in summary.models:
-        if each.trial == card.chosen.trial:
-            continue
-        name = each.name if each.trial.search == BASELINES else row_title(each.trial.search)
-        if each.trial.search == MAIN:
-            name = f"the bred model (trial {each.trial.asked.number})"
-        models[name] = each
-        if each.name in compared:
-            comparisons[name] = compared[each.name]
+    others = {name: each for name, each in summary.named_models.items() if each.trial != card.chosen.trial}
+    comparisons = {name: compared[each.name] for name, each in others.items() if each.name in compared}
     by, minus = summary.unit.measure, "this model minus it, on test"
     read = [f"{summary.score_name.capitalize()} with 95% intervals."]
     if card.training is not None:
@@ -233,7 +224,11 @@ def _scores(card: Card) -> str:
     else:
         read.append(f"The test split is the fairest comparison. {summary.test_note}")
     said = [*card.said("dropped", "changed"), *filter(None, [card.versions]), *card.said("missing")]
-    lines = _markdown(scores_table(summary, models, comparisons, f"{by} of {minus}" if by else minus))
+    lines = _markdown(
+        scores_table(
+            summary, {_THIS: card.chosen, **others}, comparisons, f"{by} of {minus}" if by else minus
+        )
+    )
     return f"{lines}\n\n{' '.join((*read, *map(cell, said)))}"
 
 

@@ -12,8 +12,7 @@ from kingyo.core.types import Evaluation, Item, ItemScore, Media
 from kingyo.models.vision.images import read_image
 from kingyo.store import RunStore
 from kingyo.views.results.model_result import MIXTURES, ModelResult
-from kingyo.views.results.summary import RunSummary
-from kingyo.views.results.trials import row_title
+from kingyo.views.results.summary import BRED, RunSummary
 from kingyo.views.view import Answer, Cards, Image, ItemCard
 
 MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page; larger ones are shown as thumbnails
@@ -112,17 +111,15 @@ def small_image(media: Media, side: int) -> tuple[str, bytes]:
     return media.type, b""
 
 
-def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactSheet | None:
+def contact_sheet(store: RunStore, summary: RunSummary) -> ContactSheet | None:
     """Return the images of a tested run, or None if it has none."""
-    models = {} if summary.winner is None else {bred: summary.winner, **summary.baselines}
-    models |= {row_title(name): entry for name, entry in summary.controls.items()} if models else {}
-    evaluations = _on_test(store, models)
+    evaluations = _on_test(store, summary.named_models) if summary.is_tested else {}
     drawn = [
         row
         for row in _side_by_side(store.items()["test"], evaluations)
         if row.answers and all(each.media is not None for each in row.answers.values())
     ]
-    if bred not in evaluations or not drawn:
+    if not drawn:
         return None
     # rows at random, the same in every call, with different prompts where there are enough
     firsts: dict[str, SideBySide] = {}
@@ -132,12 +129,12 @@ def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactShe
     return ContactSheet(models=tuple(evaluations), rows=tuple([*firsts.values(), *others][:ROWS]))
 
 
-def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast | None:
+def contrast(store: RunStore, summary: RunSummary) -> AnswerContrast | None:
     """Compare answers where the winner and all baselines were tested; None where they were not."""
     parents = tuple(name for name in summary.baselines if name not in MIXTURES)
-    models = {**({bred: summary.winner} if summary.winner else {}), **summary.baselines}
+    models = {**({BRED: summary.winner} if summary.winner else {}), **summary.baselines}
     evaluations = _on_test(store, models)
-    if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
+    if BRED not in evaluations or not parents or not all(name in evaluations for name in parents):
         return None
     rows = _side_by_side(store.items()["test"], evaluations)
 
@@ -146,8 +143,8 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
 
     return AnswerContrast(
         n=len(rows),
-        gained=tuple(row for row in rows if solves(row, (bred,)) and not solves(row, parents)),
-        lost=tuple(row for row in rows if solves(row, parents) and not solves(row, (bred,))),
+        gained=tuple(row for row in rows if solves(row, (BRED,)) and not solves(row, parents)),
+        lost=tuple(row for row in rows if solves(row, parents) and not solves(row, (BRED,))),
         parents=parents,
     )
 

@@ -11,6 +11,7 @@ from kingyo.core.io.extras import require_extra
 from kingyo.core.io.files import write_together
 from kingyo.core.io.units import counted, joined
 from kingyo.errors import KingyoError
+from kingyo.runs.config import WEIGHT_SEARCH
 from kingyo.store import RunStore
 from kingyo.views.cards import SHEET_SIDE, card, cards_of_contrast, cards_of_sheet, item_card
 from kingyo.views.charts import Chart
@@ -18,7 +19,7 @@ from kingyo.views.charts.draw import png, render
 from kingyo.views.choice import choice_statements
 from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.summary import RunSummary
-from kingyo.views.results.trials import reference_to, sizes, sizes_of
+from kingyo.views.results.trials import describe_search, reference_to, sizes, sizes_of
 from kingyo.views.run_data import RunData, SearchHistory, read_run_data
 from kingyo.views.score_charts import gene_chart, path_chart, score_chart
 from kingyo.views.statements import NOT_READ, statements, top_score
@@ -165,9 +166,9 @@ def _sections(data: RunData, view: RunView) -> Iterator[Section]:
         title, hint = "All scores", "fit, validation and test"
         blocks = ("selection", "scores", "dropped", "sets")
         yield Section(name="selection", title=title, hint=hint, blocks=blocks)
-    blocks = ("people on fit", "people on validation", "people on test")
-    hint = "pairs of images without names"
-    yield Section(name="people", title="What people chose", hint=hint, blocks=blocks)
+    blocks = ("people", "people on fit", "people on validation", "people on test")
+    title, hint = "What people chose", "pairs of images without names"
+    yield Section(name="people", title=title, hint=hint, blocks=blocks, is_open=bool(data.unread))
     shown = [item for cards in view.cards.values() if not cards.models for item in cards.items]
     has_images = any(item.images or any(each.image for each in item.answers) for item in shown)
     gained = counted(len(data.contrast.gained), "item") if data.contrast else ""
@@ -187,6 +188,7 @@ def _statements(data: RunData) -> Iterator[Statement]:
         if text:
             yield Statement(topic=topic, text=text)
     yield from (each.statement for each in data.advice)
+    yield from (Statement(topic="people", text=str(each), is_warning=True) for each in data.unread)
     if summary.child is not None:
         best, child = summary.best, summary.child
         trial = () if best is child else ("--trial", reference_to(child.trial))
@@ -277,10 +279,11 @@ def _about_bars(data: RunData, size: str) -> str:
     if "frankenmerge" in summary.baselines:
         parts.append("frankenmerge stacks layers of two of them, as people do by hand.")
     if data.controls:
-        parts.append(
-            "Control searches had the same budget as the main search, and their winners were picked in the "
-            "same way."
+        budget = (
+            "the main search" if WEIGHT_SEARCH not in data.others else "the searches for weights and paths"
         )
+        named = joined([describe_search(name) for name in data.controls])
+        parts.append(f"Controls, with the budget of {budget} and winners picked in the same way: {named}.")
     return " ".join(parts)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kingyo.core.types import Item, Split
-from kingyo.errors import report_errors
+from kingyo.errors import KingyoError, report_errors
+from kingyo.runs.choice import CHOICE
+from kingyo.runs.config import TRAININGS, WEIGHT_SEARCH
 from kingyo.search.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.search.evolution.objectives import has_item_scores
 from kingyo.search.evolution.trial_recipes import read_recipe
@@ -19,8 +21,8 @@ from kingyo.views.cards import AnswerContrast, ContactSheet, contact_sheet, cont
 from kingyo.views.rating.results import SplitRating, read_ratings
 from kingyo.views.results.genes import Gene, Matrix, read_genes, read_matrices
 from kingyo.views.results.model_result import ModelResult, read_model_result
-from kingyo.views.results.summary import BRED, RunSummary, summarize
-from kingyo.views.results.trials import SHARES, Unit, describe_search, unit_of
+from kingyo.views.results.summary import RunSummary, summarize
+from kingyo.views.results.trials import SHARES, Unit, describe_search, row_title, unit_of
 from kingyo.views.results.tuning import describe_lesson
 from kingyo.views.view import shown_folder, without_places
 
@@ -136,8 +138,11 @@ class RunData:
     Attributes:
         recipe: recipe of the child as YAML, with its paths as in the run.yaml; empty without a child.
         split: the last split on which the child was scored.
+        controls: searches of equal cost.
+        others: choice of sources, weight search before paths, and trainings.
         genes: genes of the main search, the most important first.
         front: id of a trial on the front -> all its scores.
+        unread: why people's choices cannot be read.
         rivals: baseline or control -> its objectives; None for one that is computed from recipes.
     """
 
@@ -147,6 +152,7 @@ class RunData:
     split: Split
     main: SearchHistory | None
     controls: Mapping[str, SearchHistory]
+    others: Mapping[str, SearchHistory]
     genes: tuple[Gene, ...]
     matrices: tuple[Matrix, ...]
     front: Mapping[int, ModelResult]
@@ -155,22 +161,21 @@ class RunData:
     sheet: ContactSheet | None
     advice: tuple[Advice, ...]
     people: tuple[SplitRating, ...]
+    unread: tuple[KingyoError, ...]
     example: Item | None
     config: Mapping[str, Any]
     version: str
 
     @property
-    def models(self) -> dict[str, ModelResult]:
-        """Return all models that are compared: the child, the baselines, the winners of the controls."""
-        summary = self.summary
-        child = {} if summary.child is None else {summary.child_name: summary.child}
-        controls = {describe_search(name): entry for name, entry in summary.controls.items()}
-        return {**child, **summary.baselines, **controls}
+    def rivals_on_fit(self) -> dict[str, SearchHistory]:
+        """Return what the main search is compared with on fit, which cannot judge models trained on it."""
+        searches, unlike = {**self.others, **self.controls}, (CHOICE, *TRAININGS)
+        return {describe_search(name): each for name, each in searches.items() if name not in unlike}
 
     def bars(self) -> list[Bar]:
         """Return all models that were scored on ``split``: the child first, then the best first."""
         bars: list[Bar] = []
-        for name, model in self.models.items():
+        for name, model in self.summary.named_models.items():
             role = "baseline" if name in self.summary.baselines else "control"
             role = "bred" if model is self.summary.child else role
             score = model.on(self.split)
@@ -183,6 +188,7 @@ def read_run_data(store: RunStore) -> RunData:
     """Read a run: finished, under way or interrupted."""
     summary, histories, folder = summarize(store), read_histories(store), store.folder
     main = histories.pop(MAIN, None)
+    others = {name: histories.pop(name) for name in (CHOICE, WEIGHT_SEARCH, *TRAININGS) if name in histories}
     leader = summary.leader if summary.leader and summary.leader.trial.search == MAIN else None
     child = summary.winner or leader
     split: Split = "fit"
@@ -192,6 +198,7 @@ def read_run_data(store: RunStore) -> RunData:
         split = "test"
     # a path where nothing is merged has no matrices
     is_merge = child is not None and ("path" not in child.recipe or "merges" in child.recipe)
+    unread = list[KingyoError]()
     genomes = [(point.trial.asked.genome, score) for point, score in main.scored] if main else []
     return RunData(
         summary=replace(summary, leader=leader, folder=str(shown_folder(folder))),
@@ -200,16 +207,18 @@ def read_run_data(store: RunStore) -> RunData:
         split=split,
         main=main,
         controls=histories,
+        others=others,
         genes=() if main is None else read_genes(main.description, genomes),
         matrices=read_matrices(main.description, child.trial.asked.genome)
         if main and child and is_merge
         else (),
         front={point.trial.id: read_model_result(store, MAIN, point.trial) for point in summary.front.points},
         rivals=dict(_rivals(store, summary)) if summary.objectives else {},
-        contrast=contrast(store, summary, BRED),
-        sheet=contact_sheet(store, summary, BRED),
+        contrast=contrast(store, summary),
+        sheet=contact_sheet(store, summary),
         advice=advise(store, summary),
-        people=report_errors(lambda: read_ratings(store, summary), lambda _: None, ()),
+        people=report_errors(lambda: read_ratings(store, summary), unread.append, ()),
+        unread=tuple(unread),
         example=next(iter(store.items()["fit"]), None),
         config=store.fact(CONFIG),
         version=str(store.fact("version")),
@@ -222,7 +231,7 @@ def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[f
     for search, entry in summary.controls.items():
         outcome = store.outcomes(search).get(entry.trial.id)
         if outcome is not None and outcome.objectives:
-            yield describe_search(search), outcome.objectives
+            yield row_title(search), outcome.objectives
 
 
 def _task_score(entry: ModelResult, objective: str) -> float | None:

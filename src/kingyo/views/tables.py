@@ -6,7 +6,7 @@ from dataclasses import replace
 from kingyo import __version__
 from kingyo.core.io.units import counted, joined, time_text
 from kingyo.core.types import SPLITS
-from kingyo.runs.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.runs.config import TRAINED
 from kingyo.search.evolution import FrontPoint
 from kingyo.search.evolution.objectives import has_item_scores, is_share
 from kingyo.search.evolution.set_measures import READ, SetValue
@@ -46,23 +46,12 @@ def bounded_cell(value: Interval | None, unit: Unit = SHARES, *, has_n: bool = F
 def summary_tables(summary: RunSummary) -> dict[str, Table]:
     """Return the tables of the models of a run; none without rows."""
     tables = {
-        "scores": scores_table(summary, named_models(summary)),
+        "scores": scores_table(summary, summary.named_models),
         "sets": _sets(summary),
     }
     if summary.chosen is not None:
         tables["candidates"] = candidates_table(summary.chosen)
     return {name: table for name, table in tables.items() if table.rows}
-
-
-def named_models(summary: RunSummary) -> dict[str, ModelResult]:
-    """Return the models that are compared, by the names of their rows; the child is first."""
-    named: dict[str, ModelResult] = {}
-    if summary.child is not None:
-        trial = summary.child.trial
-        of = f" of {WEIGHT_SEARCH_LABEL}" if trial.search == WEIGHT_SEARCH else ""
-        named[f"{summary.child_name} (trial {trial.asked.number}{of})"] = summary.child
-    controls = {row_title(name): model for name, model in summary.controls.items()}
-    return {**named, **summary.baselines, **controls}
 
 
 def scores_table(
@@ -102,8 +91,7 @@ def scores_table(
 
 
 def _sets(summary: RunSummary) -> Table:
-    models = {} if summary.winner is None else {summary.child_name: summary.winner}
-    models |= {**summary.baselines, **{row_title(name): model for name, model in summary.controls.items()}}
+    models = summary.named_models
     measures = dict.fromkeys((value.task, value.measure) for each in models.values() for value in each.sets)
     decides, rows = summary.unit.measure, list[Row]()
     splits = READ if decides is None else SPLITS
@@ -289,7 +277,7 @@ def _facts(data: RunData) -> Iterator[tuple[str, str]]:
         yield "near-duplicates", str(near)
     yield from (("budget added", str(each)) for each in summary.extensions)
     yield "trials", "none yet" if data.main is None else _counted(data.main)
-    for name, history in data.controls.items():
+    for name, history in (*data.others.items(), *data.controls.items()):
         yield f"trials, {describe_search(name)}", _counted(history)
     if training is not None:
         yield row_title(TRAINED), str(training)

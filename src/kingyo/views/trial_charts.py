@@ -1,7 +1,7 @@
 """Charts over the trials of a search: its progress, genes and front; most share ``trial_rows``."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, cycle
 
 from kingyo.core.io.units import counted
 from kingyo.search.evolution import FrontPoint
@@ -24,7 +24,6 @@ from kingyo.views.charts import (
 )
 from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.summary import BRED
-from kingyo.views.results.trials import describe_search
 from kingyo.views.run_data import RunData, SearchHistory
 
 BEATEN, FRONT, KNEE, RIVAL = "beaten", "front", "knee", "parent or control"
@@ -60,10 +59,10 @@ def trial_rows(data: RunData) -> list[dict[str, object]]:
 
 def progress_chart(data: RunData, main: SearchHistory, note: str) -> Chart:
     """Draw each trial, the best so far and controls, and baselines as lines."""
-    controls = {describe_search(history.name): history for history in data.controls.values()}
-    looks: Looks = {BEST: (ACCENT, SOLID), **dict(zip(controls, CONTROLS, strict=False))}
+    rivals = data.rivals_on_fit
+    looks: Looks = {BEST: (ACCENT, SOLID), **dict(zip(rivals, cycle(CONTROLS), strict=False))}
     lines = [_best(main, BEST, looks, 2.6)]
-    lines += [_best(history, name, looks, 1.8) for name, history in controls.items() if name in looks]
+    lines += [_best(history, name, looks, 1.8) for name, history in rivals.items()]
     best = f"; the best is {main.best_text}" if main.records else ""
     return Chart(
         name="progress",
@@ -91,8 +90,12 @@ def _points(data: RunData, main: SearchHistory) -> Iterator[Spec]:
 def _score(data: RunData, main: SearchHistory) -> Spec:
     if main.unit.measure is not None:
         return field("score", scale={"zero": False})
-    scores = [score for history in (main, *data.controls.values()) for _, score in history.scored]
-    scores += [fit.score for model in data.models.values() if (fit := model.counts_on("fit")) is not None]
+    scores = [score for history in (main, *data.rivals_on_fit.values()) for _, score in history.scored]
+    scores += [
+        fit.score
+        for model in data.summary.named_models.values()
+        if (fit := model.counts_on("fit")) is not None
+    ]
     return field("score", scale=scale(0, min(104.0, 112 * max([0.05, *scores]))))
 
 

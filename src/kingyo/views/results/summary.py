@@ -9,7 +9,7 @@ from typing import cast
 from kingyo.core.types import Split
 from kingyo.runs.adapters import Training, read_training
 from kingyo.runs.choice import CHOSEN, ChosenSources
-from kingyo.runs.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
+from kingyo.runs.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.runs.extensions import (
     EXTENSIONS,
     Extension,
@@ -45,7 +45,7 @@ from kingyo.views.results.model_result import (
     read_model_result,
 )
 from kingyo.views.results.plain_data import plain_data
-from kingyo.views.results.trials import SHARES, Unit, unit_of
+from kingyo.views.results.trials import SHARES, Unit, row_title, unit_of
 from kingyo.views.results.tuning import Learning, Tuning, read_learning, read_tuning, why_not_learned
 
 BRED = "bred"
@@ -147,6 +147,17 @@ class RunSummary:
         """Return the bred winner, if there is one, the baselines, and the winners of the controls."""
         winner = () if self.winner is None else (self.winner,)
         return (*winner, *self.baselines.values(), *self.controls.values())
+
+    @property
+    def named_models(self) -> dict[str, ModelResult]:
+        """Return the models that are compared, by the names that people read; the child is first."""
+        named = dict[str, ModelResult]()
+        if self.child is not None:
+            trial = self.child.trial
+            of = f" of {WEIGHT_SEARCH_LABEL}" if trial.search == WEIGHT_SEARCH else ""
+            named[f"{self.child_name} (trial {trial.asked.number}{of})"] = self.child
+        controls = {row_title(name): model for name, model in self.controls.items()}
+        return {**named, **self.baselines, **controls}
 
     @property
     def learned(self) -> str | None:

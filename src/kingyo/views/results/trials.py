@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kingyo.core.io import units
 from kingyo.core.types import SPLITS
 from kingyo.errors import KingyoError, suggest
+from kingyo.runs.choice import CHOICE
 from kingyo.runs.config import (
     FRANKENMERGE,
     RANDOM_SOURCES,
@@ -27,6 +28,13 @@ from kingyo.store import RunStore, StoredTrial
 
 _BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
 _TRAINED = {TRAINED: "trained LoRA", TUNED: "tuned model", TUNED_PARENT: "tuned parent"}
+_SEARCHES = {
+    MAIN: "the main search",
+    CHOICE: "the choice of sources",
+    WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL,
+    RANDOM_SOURCES: "the search with random sources",
+    **{name: f"the {title}" for name, title in _TRAINED.items()},
+}
 BRED = ("bred", "winner")
 """Names of the winner of the main search."""
 
@@ -79,13 +87,7 @@ def describe_trial(trial: StoredTrial) -> str:
 
 def describe_search(name: str) -> str:
     """Describe a search: "the main search", "random search", "weights alone", "the tuned model"."""
-    if name == MAIN:
-        return "the main search"
-    if name in TRAININGS:
-        return f"the {_TRAINED[name]}"
-    if name == RANDOM_SOURCES:
-        return "the search with random sources"
-    return WEIGHT_SEARCH_LABEL if name == WEIGHT_SEARCH else f"{name} search"
+    return _SEARCHES.get(name, f"{name} search")
 
 
 def row_title(search: str) -> str:
