@@ -28,7 +28,7 @@ from kingyo.runs.resume import (
 )
 from kingyo.runs.run import Run
 from kingyo.search.evolution import Event
-from kingyo.store import RunStore, require_new
+from kingyo.store import DATABASE, RunStore, require_new
 
 OnTrial = Callable[[dict[str, object]], object]
 
@@ -80,20 +80,20 @@ def evolve(
         given["seed"] = seed
     name = str(given.get("name", "run"))  # a wrong one is reported with the other mistakes
     plain = name if re.fullmatch(r"\w[\w.-]*", name) else "run"
-    out = Path("runs") / plain if run is None else as_path("run", run)
+    out = (Path("runs") / plain if run is None else as_path("run", run)).absolute()
     shown, where = progress or SILENT, "config" if file is None else str(file)
-    inputs = Path(f"{out.absolute()}-inputs")
-    has_inputs = data is not None or grader is not None
-    if has_inputs:
-        require_new(out.absolute())
-        given["task"] = with_inputs(_task(given), data, grader, inputs)
+    inputs, is_new = Path(f"{out}-inputs"), False
     try:
+        if data is not None or grader is not None:
+            require_new(out)
+            is_new = not inputs.exists()
+            given["task"] = with_inputs(_task(given), data, grader, inputs)
         run_yaml = NewRun.of(given, root, file if root == home else None, where)
-        require_new(out.absolute())
-        new = run_yaml.begin(out.absolute(), shown)
+        require_new(out)
+        new = run_yaml.begin(out, shown)
     except BaseException:
-        if has_inputs:
-            shutil.rmtree(inputs)
+        if is_new and not (out / DATABASE).exists():
+            shutil.rmtree(inputs, ignore_errors=True)
         raise
     return _finish(new.begun, new, shown, on_trial)
 

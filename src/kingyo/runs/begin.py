@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,12 @@ def begin(
         **contents,
         **asked,
     }
-    store = RunStore.create(path)
-    store.begin(facts, run.items)
-    return Run.stored(store)
+    with ExitStack() as stack:
+        store = stack.enter_context(RunStore.create(path))
+        store.begin(facts, run.items)
+        begun = Run.stored(store)
+        stack.pop_all()
+        return begun
 
 
 def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]:
