@@ -60,6 +60,7 @@ def test_it_leaves_a_run_that_goes_on(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     shown = run_forked(["show", "found"], tmp_path, os.environ)
     assert shown.returncode == 0 and "3 of 5 candidates were chosen as sources" in shown.stdout, shown.stderr
+    assert "the choice may take luck for a gain" in shown.stdout
 
 
 def test_a_second_call_scores_nothing_and_prints_json(folder: Path) -> None:

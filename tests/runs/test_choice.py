@@ -1,5 +1,6 @@
 """The first stage of a run chooses its sources."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from kingyo.core.types import ItemScore
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Layout
-from kingyo.runs.begin import make_choice
+from kingyo.runs.begin import choose_again, make_choice
 from kingyo.runs.choice import (
     CHOICE,
     CHOSEN,
@@ -20,7 +21,8 @@ from kingyo.runs.choice import (
     is_choosing,
     with_sources,
 )
-from kingyo.runs.resume import journey_of
+from kingyo.runs.provenance import VERSIONS
+from kingyo.runs.resume import journey_of, renew
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, MAIN, Event, ignore_events
 from kingyo.search.evolution.trial_recipes import read_recipe
@@ -110,6 +112,21 @@ def test_the_run_goes_on_with_the_chosen_sources(home: Path, choice: ChosenSourc
     start = [weight for name in choice.chosen for weight in choice.weights[name]]
     assert list(first.asked.genome) == start, "the search begins at the plain merge"
     assert len({Path(model).name for model in drawn}) == 3 and {Path(model).name for model in drawn} != USEFUL
+
+
+def test_a_rescored_run_chooses_again(home: Path, tmp_path: Path, choice: ChosenSources) -> None:
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    with RunStore.open(tmp_path / "run") as store:
+        renew(store, {}, rescore=True, accept_changes=False)
+        with pytest.raises(KingyoError, match="Let it choose first"):
+            renew(store, {"candidates": 60}, rescore=False, accept_changes=False)
+        run = Run.stored(store)
+        assert is_choosing(store) and tuple(run.config.sources) == NAMES and store.trials() == []
+        again = make_choice(run, ignore_events)
+        assert list(again.config.sources) == list(choice.chosen)
+        store.set_fact(VERSIONS, {**store.fact(VERSIONS), "torch": "0.0.old"})
+        with pytest.raises(KingyoError, match=r"torch: expected .*torch 0\.0\.old"):
+            choose_again(run, store, ChoiceRequest())
 
 
 @pytest.mark.slow

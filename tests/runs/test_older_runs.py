@@ -34,6 +34,13 @@ def test_what_a_begun_run_no_longer_needs_is_left_out(tmp_path: Path) -> None:
     assert config.specs["one"].splits.fit == 2
 
 
+def test_trial_merges_of_an_older_scout_are_no_run(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "run") as store:
+        store.set_fact("options", {"min_gain": 0.01})
+    with pytest.raises(KingyoError, match="the checkout that wrote them"):
+        RunStore.open(tmp_path / "run")
+
+
 def test_a_run_with_other_settings_names_the_code_that_knows_them(tmp_path: Path) -> None:
     with pytest.raises(KingyoError) as error:
         config_of(tmp_path, task=TASK, budget={"candidates": 1, "joules": 5})

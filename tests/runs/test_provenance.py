@@ -270,6 +270,8 @@ def test_a_rescored_run_equals_a_fresh_one_and_keeps_its_log(tmp_path: Path, fin
     changed(finished, "torch", "0.0.old")
     assert provenance.accept_changes(finished) is not None
     changed(finished, "transformers", "0.1.old")
+    for key in ("lessons", "no_lesson", "learning_failure"):
+        finished.set_fact(key, None)
     provenance.score_again(finished)
     assert finished.status() == "running" and finished.trials() == []
     journey(finished, Model(solves=other)).run()

@@ -8,6 +8,7 @@ import yaml
 from kingyo.cli.console import Console, print_lines, print_rows
 from kingyo.core.io.units import counted, percent
 from kingyo.core.types import SPLITS
+from kingyo.merging.lineage import LONGEST_RECIPE
 from kingyo.search.evolution import BASELINES, stored_objectives
 from kingyo.views.page import summary_view
 from kingyo.views.rating.results import SplitRating
@@ -21,8 +22,6 @@ from kingyo.views.view import RunView, Statement
 BELOW = ("deciding", "dropped", "duplicates", "note")
 LAST = ("compared", "test", "predicted", "learned", "trained", "tuned against", "tuned", "untested")
 INDENT = " " * 10
-LONGEST_RECIPE = 200
-"""Lines of a recipe that are printed; blocks and sources have fewer, single tensors more."""
 DISCARDED = "not kept, as for all candidates; kingyo export --trial and kingyo draw draw it again"
 
 

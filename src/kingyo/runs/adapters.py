@@ -35,7 +35,7 @@ from kingyo.store import Fact, RunStore, StoredTrial
 from kingyo.tasks import examples_of, set_measures_of
 
 BATCH_SIZE = 8
-BRED = Path("tuned") / "bred"
+BRED_MODEL = Path("tuned") / "bred"
 """The bred model within the run folder, to train on."""
 MAX_ANSWERS = 4
 """Maximum number of distinct correct answers per item that are learned."""
@@ -191,7 +191,7 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
             if setting.digest != adapter_digest(adapter):
                 raise _changed(adapter, "the adapter that the run trained")
             if training.written is not None:
-                base = str(run.resolve() / BRED)
+                base = str(run.resolve() / BRED_MODEL)
                 _require_as_written(Path(base), training.written, allow_pickle=config.allow_pickle)
             checkpoint = open_checkpoint(f"{base}+{adapter}", folder, allow_pickle=config.allow_pickle)
             return replace(checkpoint, reference=reference)  # the run may have moved

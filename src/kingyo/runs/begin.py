@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,22 +15,23 @@ from kingyo.core.io.lazy_torch import torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import fingerprints_of, stamps_of
 from kingyo.merging.kernels.statistics_cache import memory_size
-from kingyo.runs.choice import CHOSEN, ITEMS, REQUEST, ChoiceRequest, ChoiceStage, with_sources
+from kingyo.runs.choice import CANDIDATES, CHOSEN, ITEMS, REQUEST, ChoiceRequest, ChoiceStage, with_sources
 from kingyo.runs.config import TRAINED
 from kingyo.runs.config_file import config_from_data
 from kingyo.runs.extensions import DEFAULT_CONTROLS, POSSIBLE_CONTROLS, TUNABLE
 from kingyo.runs.model_kind import preprocessor_of
 from kingyo.runs.preflight import check, check_prompts, notes, warnings
-from kingyo.runs.provenance import libraries_of, provenance_facts
+from kingyo.runs.provenance import CODE, VERSIONS, libraries_of, provenance_facts, require_same
 from kingyo.runs.run import Run
 from kingyo.runs.searches import possible_controls, require_control
 from kingyo.runs.seed_runs import require_same_setup
 from kingyo.runs.settings import LEARNABLE, LEARNS, obstacles
-from kingyo.runs.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints
+from kingyo.runs.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints, require_same_models
 from kingyo.runs.tune import is_tunable
 from kingyo.search.evolution import Event, objectives_as_facts
 from kingyo.search.space import STEPS
-from kingyo.store import CONFIG, NOTES, WARNINGS, RunStore
+from kingyo.store import CONFIG, NOTES, WARNINGS, Fact, RunStore
+from kingyo.store.trial_log import OPENED
 from kingyo.tasks import examples_of, require_teaching
 
 FEW_PARAMETERS = 10_000_000
@@ -53,12 +54,8 @@ def begin(
         file: the run.yaml; its name is stored.
         request: what the choice of sources is asked for; None if the user named them.
     """
-    contents = _checked(run)
+    contents = _checked(run, request)
     asked = {} if request is None else {REQUEST: request}
-    n_fit = len(run.items["fit"])
-    if request is not None and n_fit < 2 * ITEMS:
-        few = f"with {n_fit} fit items, the choice may take luck for a gain: give at least {2 * ITEMS}"
-        contents[NOTES] = (*contents[NOTES], few)
     if seeds is not None:
         require_same_setup(seeds, {**contents, **asked, "items": run.items})
     facts = {
@@ -82,12 +79,12 @@ def begin(
         return begun
 
 
-def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]:
+def _checked(run: Run, request: ChoiceRequest | None) -> dict[str, Any]:
     """Check a run, and return the facts that follow from its config.
 
-    ``known`` has the fingerprints of models that were checked before; weights of the others are read once.
+    A run that has begun keeps the models, code and versions of its scores.
     """
-    config, models = run.config, run.models.by_reference
+    config, models, store = run.config, run.models.by_reference, run.store
     run = with_default_controls(run)
     defaults = {TRAINED: run.config.controls.trained} if run.config.controls != config.controls else {}
     stamps = {name: stamps_of(model) for name, model in models.items()}
@@ -95,19 +92,23 @@ def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]
     from kingyo.models.loading import require_device  # slow import, so after the quick checks
 
     require_device(run.config.device)
-    known = known or {}
+    known = {} if store is None else known_fingerprints(store, run.models)
     unknown = (model for name, model in models.items() if name not in known)
     fingerprints = {**known, **fingerprints_of(unknown, check_finite=True)}
     check_prompts(run)
+    own: dict[str, Any] = {MODELS: fingerprints, STAMPS: stamps}
+    own |= provenance_facts(config, run.folder, libraries=libraries_of(run))
+    if store is not None:
+        require_same_models(store, run.models)
+        keys: tuple[Fact[Any], ...] = (MODELS, STAMPS, VERSIONS, CODE, OPENED)
+        own |= {key: {**own[key], **store.fact(key)} for key in keys}
     return {
         "name": config.name,
         CONFIG: as_fact(config),
-        MODELS: fingerprints,
-        **provenance_facts(config, run.folder, libraries=libraries_of(run)),
+        **own,
         LEARNS: run.learns,
-        STAMPS: stamps,
         **objectives_as_facts(run.searches[0].objectives),
-        NOTES: notes(run, fingerprints),
+        NOTES: (*notes(run, fingerprints), *_notes_on_choice(run, request)),
         WARNINGS: warnings(run),
         THREADS: threads_of(run),
         DEFAULT_CONTROLS: defaults,
@@ -115,6 +116,12 @@ def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]
         TUNABLE: is_tunable(run),
         LEARNABLE: run.learns or not obstacles(run.config, run.settings, run.kind, run.folder),
     }
+
+
+def _notes_on_choice(run: Run, request: ChoiceRequest | None) -> Iterator[str]:
+    n_fit = len(run.items["fit"])
+    if request is not None and n_fit < 2 * ITEMS:
+        yield f"with {n_fit} fit items, the choice may take luck for a gain: give at least {2 * ITEMS}"
 
 
 def make_choice(run: Run, notify: Callable[[Event], None]) -> Run:
@@ -126,15 +133,25 @@ def make_choice(run: Run, notify: Callable[[Event], None]) -> Run:
     choice = stage.make(notify)
     data = with_sources(request.asked, run, choice, stage.layout)
     chosen = replace(Run.open(config_from_data(data, run.folder), run.folder), store=store)
-    contents = _checked(chosen, known_fingerprints(store, chosen.models))
-    store.reopen({**contents, CHOSEN: choice}, {})
+    facts = {CANDIDATES: store.fact(CONFIG), CHOSEN: choice}
+    store.reopen({**_checked(chosen, request), **facts}, {})
     return Run.stored(store)
 
 
 def choose_again(run: Run, store: RunStore, request: ChoiceRequest) -> None:
     """Let a run whose search has not begun go on with its choice of sources, such as with a larger budget."""
-    contents = _checked(replace(run, store=store), known_fingerprints(store, run.models))
-    store.reopen({**contents, REQUEST: request, CHOSEN: None}, {})
+    require_same(store)
+    store.reopen({**_checked(replace(run, store=store), request), REQUEST: request, CHOSEN: None}, {})
+
+
+def before_choice(run: Run, store: RunStore) -> dict[str, Any]:
+    """Return the facts of a run before it chose its sources; none if the user named them."""
+    candidates = store.fact(CANDIDATES)
+    if candidates is None:
+        return {}
+    choosing = Run.open(config_from_data(candidates, run.folder), run.folder)
+    facts = _checked(replace(choosing, store=store), store.fact(REQUEST))
+    return {**facts, CANDIDATES: None, CHOSEN: None}
 
 
 def threads_of(run: Run) -> int:

@@ -1,4 +1,4 @@
-"""What a choice of sources is asked for, the choice as a run stores it, and the run.yaml with its sources."""
+"""Choose the sources of a run: the request, the search, what is stored, and the run.yaml with its sources."""
 
 import math
 import random
@@ -131,6 +131,8 @@ REQUEST = Fact(CHOICE, ChoiceRequest)
 """What the choice of a run is asked for; none if the user named the sources."""
 CHOSEN = Fact("chosen", ChosenSources)
 """The choice that a run has made; none before it has ended."""
+CANDIDATES = Fact("candidates", dict[str, object])
+"""The config of a run before it chose its sources."""
 
 
 def is_choosing(store: RunStore) -> bool:
@@ -167,11 +169,11 @@ def with_sources(
         raise KingyoError("sources.scout", "a source that is worth merging", received, remedy)
     data, config = dict(asked), run.config
     data |= {"base": config.base, "sources": {name: config.sources[name] for name in choice.run_sources}}
-    controls = _section(asked, "controls")
+    controls = section(asked, "controls")
     if controls.get(RANDOM_SOURCES) is True:
         drawn = _drawn(sorted(choice.sources), sorted(choice.chosen), config.seed)
         data["controls"] = {**controls, RANDOM_SOURCES: {name: config.sources[name] for name in drawn}}
-    own = _section(asked, "merge")
+    own = section(asked, "merge")
     if own.keys() <= {"frame"} and asked.get("space") != "dataflow":
         data["merge"] = _merge_of(choice, layout)
     elif choice.frame is not None and own:
@@ -216,7 +218,7 @@ def _drawn(sources: Sequence[str], chosen: Sequence[str], seed: int) -> Sequence
     return () if names == chosen else names
 
 
-def _section(data: Mapping[str, object], key: str) -> dict[str, object]:
+def section(data: Mapping[str, object], key: str) -> dict[str, object]:
     section = data.get(key)
     return cast("dict[str, object]", section) if isinstance(section, dict) else {}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, overload
+from typing import Literal, overload
 
 from kingyo.core.types import FiniteStrategy, Item, Split
 from kingyo.runs.choice import CHOICE, REQUEST, items_of_a_heat
@@ -12,9 +12,6 @@ from kingyo.search.evolution import BASELINES, Journey, Search
 from kingyo.search.evolution.screens import Screen
 from kingyo.search.evolution.types import expected_trials
 from kingyo.store import RunStore
-
-Stage: TypeAlias = Literal["choice", "baselines", "search", "controls", "validation", "test"]
-STAGES: tuple[Stage, ...] = ("choice", "baselines", "search", "controls", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,7 @@ class CostPart:
         seconds: limit from the budget, if any.
     """
 
-    stage: Stage
+    stage: Literal["choice", "baselines", "search", "controls", "validation", "test"]
     name: str
     split: Split
     models: int | None

@@ -18,12 +18,13 @@ from kingyo.models.kinds import distribution_of
 from kingyo.registry import is_in_file
 from kingyo.runs.config import TRAININGS, RunConfig
 from kingyo.runs.extensions import EXTENSIONS, as_initial_budget, with_asked_controls
+from kingyo.runs.learning import FAILURE, NO_LESSON
 from kingyo.runs.setup import Setup, stored_config
 from kingyo.runs.tune import KEPT
 from kingyo.search.evolution import RACED, finalists_fact
 from kingyo.search.evolution.set_measures import SET_VALUES, VERDICT
 from kingyo.store import DATABASE, Fact, RunStore
-from kingyo.store.trial_log import OPENED
+from kingyo.store.trial_log import LESSONS, OPENED
 from kingyo.tasks.spec import libraries_of as libraries_of_task
 from kingyo.tasks.spec import paths_in
 
@@ -266,12 +267,15 @@ def accept_changes(store: RunStore, libraries: Sequence[str] = ()) -> Renewal | 
     return renewal
 
 
-def score_again(store: RunStore, libraries: Sequence[str] = ()) -> Renewal:
+def score_again(
+    store: RunStore, libraries: Sequence[str] = (), before: Mapping[str, object] | None = None
+) -> Renewal:
     """Reset a run to its first ask, with its items, budget and controls; its database is copied before.
 
-    If it is interrupted, the run is unchanged or reset completely.
+    ``before`` has facts to restore. If it is interrupted, the run is unchanged or reset completely.
     """
-    facts, archive = _facts_now(store, libraries), free_archive_name(store.folder)
+    facts = {**(before or {}), **_facts_now(store, libraries)}
+    archive = free_archive_name(store.folder)
     renewal = Renewal(
         when=time.time(),
         changes=differences(store) if has_scores(store) else {},
@@ -285,6 +289,7 @@ def score_again(store: RunStore, libraries: Sequence[str] = ()) -> Renewal:
         EXTENSIONS: as_initial_budget(store),
         RESCORED: (*store.fact(RESCORED), renewal),
     }
-    forgotten = (RACED, *TRAININGS, KEPT, ACCEPTED, SET_VALUES, VERDICT, *finalists)
+    learned = (LESSONS, NO_LESSON, FAILURE)
+    forgotten = (RACED, *TRAININGS, *learned, KEPT, ACCEPTED, SET_VALUES, VERDICT, *finalists)
     store.begin_again(store.folder / archive, facts, forgotten)
     return renewal

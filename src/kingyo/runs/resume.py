@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kingyo.core.io.schema import parse_model
 from kingyo.errors import KingyoError
+from kingyo.runs.begin import before_choice
 from kingyo.runs.choice import is_choosing
 from kingyo.runs.config import TRAINED, TuneConfig
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
@@ -102,8 +103,12 @@ def renew(store: RunStore, more: Amounts, *, rescore: bool, accept_changes: bool
         _ = run.task
         if run.settings.paths is not None:
             check_paths(run)
-        renewed = (score_again if rescore else accept)(store, libraries_of(run))
-        note = renewed or "Nothing has changed since the scores of this run were made."
+        libraries = libraries_of(run)
+        if rescore:
+            note = score_again(store, libraries, before_choice(run, store))
+        else:
+            note = accept(store, libraries)
+        note = note or "Nothing has changed since the scores of this run were made."
     else:
         require_same(store)
     if added:

@@ -1,4 +1,4 @@
-"""Layer paths of a run: their space, the initial points of a search, and the baselines."""
+"""What a run searches: spaces of merges and of layer paths, initial points, objectives, path baselines."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

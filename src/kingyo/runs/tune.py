@@ -1,4 +1,4 @@
-"""Score what tuning must not lose: items of other abilities, before and after it.
+"""Tune the bred model and the best parent, and score what tuning must not lose: items of other abilities.
 
 The fact ``kept`` has the scores of the bred model and of each tuned one. Their mean is over all items.
 """
@@ -19,7 +19,7 @@ from kingyo.merging.engine import MergeOptions, Sources, plan, to_folder
 from kingyo.merging.recipe import Recipe
 from kingyo.runs.adapters import (
     BATCH_SIZE,
-    BRED,
+    BRED_MODEL,
     NOTHING_TO_LEARN,
     AdapterSetting,
     AdapterSpace,
@@ -167,7 +167,7 @@ def _hash(items: Sequence[Item]) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-RELATIVE_RATES = (0.3, 0.1)
+TUNING_RATES = (0.3, 0.1)
 """Learning rates relative to ``usual_rate``, which spoils a bred model where there are few items."""
 MANY_ITEMS = 100
 """Fit items from which on that rate is tried, too."""
@@ -218,7 +218,7 @@ def tuned_searches(run: Setup, merge: Recipe, open_sources: Callable[[], Sources
 
 
 def relative_rates(n_fit: int) -> tuple[float, ...]:
-    return (*RELATIVE_RATES, *((1.0,) if n_fit >= MANY_ITEMS else ()))
+    return (*TUNING_RATES, *((1.0,) if n_fit >= MANY_ITEMS else ()))
 
 
 def _trainer(run: Setup, name: str) -> AdapterTrainer:
@@ -232,7 +232,7 @@ class BredSpace(AdapterSpace):
     open_sources: Callable[[], Sources]
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
-        trainer, path = self.trainer, store.folder / BRED
+        trainer, path = self.trainer, store.folder / BRED_MODEL
         if read_training(store, trainer.name) is None or not path.is_dir():
             merge = plan(read_recipe(self._winner(store)), self.open_sources())
             to_folder(merge, path, options=MergeOptions(force=True))
@@ -251,14 +251,14 @@ class BredSpace(AdapterSpace):
 
     def plan(self, store: RunStore) -> Training:
         trainer, winner = self.trainer, self._winner(store)
-        run, start, last = trainer.run, trainer.start_at(store.folder / BRED), trainer.last_trial(store)
+        run, start, last = trainer.run, trainer.start_at(store.folder / BRED_MODEL), trainer.last_trial(store)
         examples = trainer.examples(store, start, "found", last)
         rate = usual_rate(run.models.skeleton.config)
         rates = (rounded(rate * relative) for relative in relative_rates(len(run.items["fit"])))
         written = open_checkpoint(str(start.path), allow_pickle=run.config.allow_pickle)
         training = Training(
             parent=f"the bred model (trial {winner.asked.number})",
-            reference=str(run_from(run.folder, store.folder) / BRED),
+            reference=str(run_from(run.folder, store.folder) / BRED_MODEL),
             items=len({example.item for example in examples}),
             examples=len(examples),
             steps=max(1, PASSES * -(-len(examples) // BATCH_SIZE)),

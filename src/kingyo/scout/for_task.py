@@ -21,7 +21,7 @@ from kingyo.merging.checkpoints.model_reference import parse_reference
 from kingyo.merging.methods import METHODS
 from kingyo.models.kinds import HasLanguagePart
 from kingyo.runs.begin import begin
-from kingyo.runs.choice import TRIAL_DTYPE, ChoiceRequest, answers_alone
+from kingyo.runs.choice import TRIAL_DTYPE, ChoiceRequest, answers_alone, section
 from kingyo.runs.config import RANDOM_SOURCES, RESERVED_NAMES, RunConfig
 from kingyo.runs.config_file import BY_SCOUT, config_from_data
 from kingyo.runs.model_kind import require_answers
@@ -30,11 +30,12 @@ from kingyo.runs.run import Run
 from kingyo.runs.settings import settings_of
 from kingyo.scout.catalogue import Catalogue, Group, catalogue, with_structures
 from kingyo.scout.places import find_places
+from kingyo.search.space.parameter import HIGHEST
 from kingyo.search.strategies import STRATEGIES
 from kingyo.search.strategies.base import MAX_SIZE
 from kingyo.store.side_databases import EvidenceStore
 
-KEPT = (
+TAKEN_OVER = (
     *("task", "tasks", "kind", "allow_pickle"),
     *("batch_size", "device", "threads", "runner", "workers", "timeout"),
 )
@@ -108,7 +109,7 @@ class ScoutRequest:
         if not isinstance(asked, dict):
             asked = {"where": [asked] if isinstance(asked, str) else asked}
         wanted = parse_model(ScoutedSources, cast("dict[str, object]", asked), "sources.scout")
-        frame = _section(data, "merge").get("frame")
+        frame = section(data, "merge").get("frame")
         if isinstance(base, str) and is_local(base, folder):
             base = os.path.normpath(local_path(base, folder))
         return cls(
@@ -178,10 +179,10 @@ def _from(folder: Path, place: str) -> str:
 
 def check_rest(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
     """Return the config in a run.yaml, validated with placeholders for its sources."""
-    controls, paths = _section(data, "controls"), _section(data, "dataflow")
+    controls, paths = section(data, "controls"), section(data, "dataflow")
     known: dict[str, object] = {"sources": {"a": "a", "b": "b"}}
     if data.get("space") != "dataflow" and isinstance(data.get("merge", {}), dict):
-        known["merge"] = {"method": "task_arithmetic", **_section(data, "merge")}
+        known["merge"] = {"method": "task_arithmetic", **section(data, "merge")}
     if controls.get(RANDOM_SOURCES) is True:
         known["controls"] = {**controls, RANDOM_SOURCES: {}}
     if isinstance(paths.get("frame"), str):
@@ -192,11 +193,6 @@ def check_rest(data: Mapping[str, object], folder: Path, where: str = "config") 
         METHODS.get(method, folder)
     STRATEGIES.get(settings.first.strategy, folder)
     return config
-
-
-def _section(data: Mapping[str, object], key: str) -> dict[str, object]:
-    section = data.get(key)
-    return cast("dict[str, object]", section) if isinstance(section, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,10 +254,7 @@ class TaskCandidates:
         return begin(self.run, path, seeds=seeds, file=file, request=self.choice_request())
 
     def choice_request(self) -> ChoiceRequest:
-        """Return what the run's first stage needs: the limits, and what the weights show.
-
-        Features are (log norm, mean sign conflict); changes are those of each block.
-        """
+        """Return what the run's first stage needs: the limits, and the changes of each block."""
         wanted, structure = self.request.wanted, self.group.structure
         limits = ChoiceRequest(
             asked=self.request.data,
@@ -327,10 +320,10 @@ def _config_for(group: Group, request: ScoutRequest) -> RunConfig:
             "seed": data.get("seed", 0),
             "base": base if here else relative_to(base, folder),
             "sources": sources,
-            **{key: data[key] for key in KEPT if key in data},
+            **{key: data[key] for key in TAKEN_OVER if key in data},
             "merge": {
                 "method": "task_arithmetic",
-                "parameters": {"weight": {"from": 0, "to": 1.5}},
+                "parameters": {"weight": {"from": 0, "to": HIGHEST}},
                 "dtype": TRIAL_DTYPE,
                 **frame,
             },

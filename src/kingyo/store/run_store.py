@@ -110,11 +110,9 @@ class RunStore(TrialLog):
         """Refuse the trial merges of a scout: a scout scores fit, and no baselines."""
         if self.fact(OPTIONS) is not None:
             expected = "a run of `kingyo evolve`"
-            remedy = (
-                "Continue them with the same command that began them. `kingyo evolve` then runs the "
-                "run.yaml that `kingyo scout` writes."
-            )
-            raise KingyoError(str(self.folder), expected, "the trial merges of `kingyo scout`", remedy)
+            received = "the trial merges of `kingyo scout` of an older checkout"
+            remedy = "Use the checkout that wrote them, or begin again with `kingyo scout --task`."
+            raise KingyoError(str(self.folder), expected, received, remedy)
 
     def close(self) -> None:
         super().close()

@@ -8,7 +8,7 @@ import time
 from dataclasses import astuple, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from kingyo.core.types import Split
 from kingyo.errors import KingyoError
@@ -16,7 +16,6 @@ from kingyo.store.database import Database, DatabaseFile
 
 CHOICES = "ratings.db"
 Verdict = Literal["left", "right", "tie", "skip"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 _CHOICES_FILE = DatabaseFile(
     name=CHOICES,
     tables="""

@@ -1,4 +1,4 @@
-"""Items and images of a run: JSON in its database, and files in its folder, named by hash."""
+"""The log of a run: facts, trials, scores and outcomes; items and images as JSON and files named by hash."""
 
 from __future__ import annotations
 

@@ -8,34 +8,34 @@ import pytest
 
 from kingyo.core.types import Axis, Outcome, Strategy, Trial
 from kingyo.search.strategies import build, combinators
-from kingyo.search.strategies.combinators import InitialPointsStrategy, build_stages
+from kingyo.search.strategies.combinators import InitialPointsStrategy, build_groupings
 from kingyo.search.strategies.random_and_grid import RandomSearch
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from tests.search.strategies.problems import LAYERED
 
 
-def test_each_stage_is_finer_than_the_one_before() -> None:
-    stages = build_stages(LAYERED)
-    assert [len(stage.axes) for stage in stages] == [2, 4, 8, 10]
-    assert stages[1].groups == ((0, 1, 2), (3, 4), (5, 6, 7), (8, 9))
-    for stage, finer in itertools.pairwise(stages):
+def test_each_level_is_finer_than_the_one_before() -> None:
+    levels = build_groupings(LAYERED)
+    assert [len(level.axes) for level in levels] == [2, 4, 8, 10]
+    assert levels[1].groups == ((0, 1, 2), (3, 4), (5, 6, 7), (8, 9))
+    for level, finer in itertools.pairwise(levels):
         for group in finer.groups:
-            assert any(set(group) <= set(coarser) for coarser in stage.groups)
-    assert stages[-1].axes == LAYERED
+            assert any(set(group) <= set(coarser) for coarser in level.groups)
+    assert levels[-1].axes == LAYERED
 
 
 def test_axes_that_differ_in_kind_or_bounds_are_separate() -> None:
     other = Axis(name="weight/a/head", low=0, high=2, place=1.0, family="weight/a")
-    (only,) = build_stages((*MIXED_AXES, other))
+    (only,) = build_groupings((*MIXED_AXES, other))
     assert only.axes == (*MIXED_AXES, other)
 
 
 def test_a_coarse_point_is_a_fine_one_with_equal_genes() -> None:
-    stage = build_stages(LAYERED)[0]
-    assert stage.expand((0.25, 0.75)) == (0.25,) * 5 + (0.75,) * 5
-    assert stage.reduce(stage.expand((0.25, 0.75))) == (0.25, 0.75)
-    assert stage.contains((0.25,) * 10)
-    assert not stage.contains((0.25,) * 9 + (0.5,))
+    level = build_groupings(LAYERED)[0]
+    assert level.expand((0.25, 0.75)) == (0.25,) * 5 + (0.75,) * 5
+    assert level.reduce(level.expand((0.25, 0.75))) == (0.25, 0.75)
+    assert level.contains((0.25,) * 10)
+    assert not level.contains((0.25,) * 9 + (0.5,))
 
 
 def test_a_search_goes_from_few_genes_to_all() -> None:
@@ -51,7 +51,7 @@ def test_a_search_goes_from_few_genes_to_all() -> None:
 
 
 class Recorder(RandomSearch):
-    """A strategy that keeps what each stage was given to learn."""
+    """A strategy that keeps what each level was given to learn."""
 
     learned: ClassVar[list[list[Outcome]]] = []
 
@@ -62,7 +62,7 @@ class Recorder(RandomSearch):
         self.learned.append(list(known))
 
 
-def test_a_stage_starts_with_the_best_trials_of_the_previous_one(
+def test_a_level_starts_with_the_best_trials_of_the_previous_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(combinators, "build_inner", lambda _, axes, seed, __: Recorder(axes, seed))

@@ -8,7 +8,7 @@ import pytest
 
 from kingyo.core.types import Axis, Genome, Lesson, Outcome, Strategy, Trial
 from kingyo.search.strategies import build
-from kingyo.search.strategies.combinators import families_of, stage_of
+from kingyo.search.strategies.combinators import families_of, grouping_of
 from kingyo.search.strategies.memetic import LearnedSpace, Memetic
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from tests.search.strategies.problems import LAYERED
@@ -76,12 +76,12 @@ def test_before_the_first_lesson_families_have_one_gene_and_later_the_learned_pa
 def test_without_lessons_it_is_the_inner_strategy_on_families_or_on_all_axes(tie: bool) -> None:
     trials = searched(memetic(first=4, tie=tie), 12, lambda _, __: None)
     groups = families_of(LAYERED, ordered=False) if tie else [[index] for index in range(len(LAYERED))]
-    stage = stage_of(LAYERED, groups)
-    inner = build("item-gp", stage.axes, 0, SMALL["settings"])
+    grouping = grouping_of(LAYERED, groups)
+    inner = build("item-gp", grouping.axes, 0, SMALL["settings"])
     expected: list[Genome] = []
     while len(expected) < 12:
         batch = inner.ask(2)
-        genomes = [stage.expand(trial.genome) for trial in batch]
+        genomes = [grouping.expand(trial.genome) for trial in batch]
         own = [outcome(Trial(number=0, genome=genome)).score or 0.0 for genome in genomes]
         inner.tell([scored(trial, score) for trial, score in zip(batch, own, strict=True)])
         expected += genomes
@@ -142,7 +142,7 @@ def test_lessons_that_do_not_beat_the_best_end_and_narrow_nothing(
 
 
 def test_a_learned_genome_is_a_point_of_the_space_of_factors_and_strengths() -> None:
-    families = stage_of(LAYERED, families_of(LAYERED, ordered=False))
+    families = grouping_of(LAYERED, families_of(LAYERED, ordered=False))
     space = LearnedSpace(axes=LAYERED, families=families)
     assert space.expand((0.3, 0.6)) == (0.3,) * 5 + (0.6,) * 5
     first = space.add_lesson(GOAL)

@@ -12,7 +12,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.checkpoint import Checkpoint
-from kingyo.merging.checkpoints.configs import Config, complete, find_levels, kept_by_layers
+from kingyo.merging.checkpoints.configs import TEXTS, Config, complete, find_levels, kept_by_layers
 from kingyo.merging.checkpoints.stacks import part_in_words
 
 _BREAKS = re.compile(
@@ -35,7 +35,6 @@ _DERIVED = {"head_dim", "type"}
 """Keys that repeat others: ``head_dim`` follows from shapes, and ``type`` is the old ``rope_type``."""
 _EXPLAINS = re.compile(r"model_type|hidden_size|n_embd|d_model")
 """Keys that explain other differences."""
-_TEXTS = ("text_config", "llm_config", "language_config")
 _WINDOW = re.compile(r"(use_)?sliding_window|max_window_layers|layer_types")
 _OF_IMAGES = re.compile(r"mrope_\w+|type")
 """Keys that place images, which leave text where it is; and ``type``, the old ``rope_type``."""
@@ -156,7 +155,7 @@ def _text_config(config: Config) -> Config:
     def inner(config: Config) -> Config | None:
         return cast(
             "Config | None",
-            next((config[key] for key in _TEXTS if isinstance(config.get(key), Mapping)), None),
+            next((config[key] for key in TEXTS if isinstance(config.get(key), Mapping)), None),
         )
 
     of_text = inner(config) or inner(complete(config))

@@ -37,8 +37,10 @@ _COUNT = re.compile(r"num_hidden_layers|num_layers|n_layers?|layers|depth|num_bl
 _SIDED = {
     side: re.compile(rf"(num_)?{side}_layers|{side}_num(_hidden)?_layers") for side in ("encoder", "decoder")
 }
+TEXTS = ("text_config", "llm_config", "language_config")
+"""Keys of the config of the language model inside another model."""
 _INNER: Mapping[str, tuple[str, ...]] = {
-    "language": ("text_config", "llm_config", "language_config"),
+    "language": TEXTS,
     "vision": ("vision_config",),
     "audio": ("audio_config",),
     "encoder": ("encoder",),

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from kingyo.errors import KingyoError, suggest, unknown_name_error
-from kingyo.merging.checkpoints.configs import complete
+from kingyo.merging.checkpoints.configs import TEXTS, complete
 from kingyo.merging.checkpoints.groups import DENOISER_GROUPS, denoiser_groups, shortest_filters
 from kingyo.merging.checkpoints.header import TensorInfo, map_bytes
 from kingyo.merging.checkpoints.stacks import (
@@ -233,20 +233,19 @@ class ModelTensors:
 
 
 KEY = "tie_word_embeddings"
-_INNER = ("text_config", "llm_config")
 _BLOCK = 1 << 20  # bytes compared at a time; numpy needs as much memory again
 _WITH_VOCABULARY = ("language", "decoder", "shared", "encoder")
 
 
 def untied(model: ModelTensors, config: Mapping[str, object]) -> dict[str, object]:
     changed = dict(config)
-    for key in _INNER:
+    for key in TEXTS:
         inner = config.get(key)
         if isinstance(inner, dict) and KEY in inner:
             changed[key] = {**cast("dict[str, object]", inner), KEY: False}
     changed[KEY] = False
     before, after = complete(config), complete(changed)
-    other = [key for key in after if key not in (KEY, *_INNER) and after[key] != before.get(key)]
+    other = [key for key in after if key not in (KEY, *TEXTS) and after[key] != before.get(key)]
     if other:
         received = f"several values, and untying {model.reference} would change {other[0]} as well"
         remedy = f"Merge models with the same {KEY}."
@@ -318,7 +317,7 @@ def _vocabulary(model: ModelTensors) -> list[str]:
 
 
 def _states_tie(config: Mapping[str, object]) -> bool | None:
-    inner = [config[key] for key in _INNER if isinstance(config.get(key), dict)]
+    inner = [config[key] for key in TEXTS if isinstance(config.get(key), dict)]
     levels = cast("list[Mapping[str, object]]", [config, *inner])
     stated = [level[KEY] for level in levels if KEY in level]
     return stated[0] is True if stated else None

@@ -16,7 +16,6 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.configs import count_layers
 
 Kind = Literal["attention", "mlp", "norm", "embedding", "head", "other"]
-KINDS: tuple[Kind, ...] = ("embedding", "attention", "mlp", "norm", "head", "other")
 
 # State-space mixers and linear attention replace attention in their blocks, and count as attention.
 _ATTENTION = re.compile(r"attn|attention|^mixer$|mamba|^ssm$")

@@ -17,7 +17,6 @@ from kingyo.merging.recipe.contents import SliceSource as SliceSource
 from kingyo.merging.recipe.contents import Source as Source
 from kingyo.merging.recipe.contents import cumulative as cumulative
 from kingyo.merging.recipe.contents import path_as_slices as path_as_slices
-from kingyo.merging.recipe.contents import path_of_slices as path_of_slices
 from kingyo.merging.recipe.recipe import BASE as BASE
 from kingyo.merging.recipe.recipe import DTYPES as DTYPES
 from kingyo.merging.recipe.recipe import MERGE as MERGE

@@ -295,17 +295,6 @@ def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
     )
 
 
-def path_of_slices(slices: Sequence[Slice]) -> Path | None:
-    """Convert slices to a path; None if a slice merges several sources or has parameters."""
-    hops: list[Hop] = []
-    for each in slices:
-        (source, *others) = each.sources
-        if others or each.parameters or source.parameters or each.base_model is not None:
-            return None
-        hops += [Hop(model=source.model, layer=number) for number in range(*source.layers)]
-    return tuple(hops)
-
-
 def _runs(path: Sequence[Hop]) -> list[tuple[str, int, int, float]]:
     """Return runs of layers as (model, first, last + 1, scale); hops with a scale are not joined."""
     runs: list[tuple[str, int, int, float]] = []

@@ -102,7 +102,7 @@ FIX_STRATEGY = "Correct the strategy; kingyo.testing.strategies tests its contra
 
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Population = Annotated[int, Field(ge=2, le=MAX_SIZE)]
-Count = Annotated[int, Field(ge=0, le=MAX_SIZE)]
+Whole = Annotated[int, Field(ge=0, le=MAX_SIZE)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

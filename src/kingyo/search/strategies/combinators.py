@@ -129,17 +129,17 @@ def main_batch(strategy: Strategy) -> int:
     return strategy.inner.batch if isinstance(strategy, InitialPointsStrategy) else strategy.batch
 
 
-MAX_KNOWN = 200  # outcomes that a stage begins with: half the best, half the latest
+MAX_KNOWN = 200  # outcomes that a level begins with: half the best, half the latest
 
 
 class CoarseToFine(Wrapper):
     """Run another strategy in a sequence of spaces, each finer than the one before.
 
-        stage 0     one gene per family of axes, such as one weight per source
-        stage k     up to 2^k genes per family, each for a group of neighbouring positions in the model
-        last stage  every axis on its own
+        level 0     one gene per family of axes, such as one weight per source
+        level k     up to 2^k genes per family, each for a group of neighbouring positions in the model
+        last level  every axis on its own
 
-    Each stage begins with the outcomes of the earlier ones: a coarse point is a fine point whose genes are
+    Each level begins with the outcomes of the earlier ones: a coarse point is a fine point whose genes are
     equal within each group. Axes of one family (``Axis.family``) with equal bounds and starts are grouped by
     position. If no axes can be grouped, the search is that of the inner strategy.
     """
@@ -151,9 +151,9 @@ class CoarseToFine(Wrapper):
         """Options of the coarse-to-fine search.
 
         Attributes:
-            strategy: strategy of each stage; no combinator.
+            strategy: strategy of each level; no combinator.
             settings: options of that strategy; default: its defaults.
-            per_gene: trials per gene in each stage; the last stage has no limit.
+            per_gene: trials per gene in each level; the last level has no limit.
         """
 
         strategy: str = "item-gp"
@@ -164,36 +164,36 @@ class CoarseToFine(Wrapper):
         super().__init__()
         self._settings = settings
         self._seed = seed
-        self._stages = build_stages(axes)
-        self._begin_stage(0)
+        self._groupings = build_groupings(axes)
+        self._begin_level(0)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         self._known = sorted(known, key=lambda outcome: -outcome.trial.number)
         self._learn(self._known)
 
     def ask(self, n: int) -> list[Trial]:
-        ends = self._first + math.ceil(self._settings.per_gene * len(self._stage.axes))
-        if n and self._history.count >= ends and self._level + 1 < len(self._stages):
-            self._begin_stage(self._level + 1)
+        ends = self._first + math.ceil(self._settings.per_gene * len(self._grouping.axes))
+        if n and self._history.count >= ends and self._level + 1 < len(self._groupings):
+            self._begin_level(self._level + 1)
             self._learn([*self._known, *self._best_and_latest()])
         return self._ask_inner(n)
 
     def _to_inner(self, genome: Genome) -> Genome:
-        return self._stage.reduce(genome)
+        return self._grouping.reduce(genome)
 
     def _to_outer(self, point: Genome) -> Genome:
-        return self._stage.expand(point)
+        return self._grouping.expand(point)
 
-    def _begin_stage(self, level: int) -> None:
-        self._level, self._stage, self._first = level, self._stages[level], self._history.count
+    def _begin_level(self, level: int) -> None:
+        self._level, self._grouping, self._first = level, self._groupings[level], self._history.count
         settings = self._settings
         self._set_inner(
-            build_inner(settings.strategy, self._stage.axes, self._seed + level, settings.settings)
+            build_inner(settings.strategy, self._grouping.axes, self._seed + level, settings.settings)
         )
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
         scored = [outcome for outcome in outcomes if outcome.failure is None]
-        self._warm_start_inner([each for each in scored if self._stage.contains(each.trial.genome)])
+        self._warm_start_inner([each for each in scored if self._grouping.contains(each.trial.genome)])
 
     def _best_and_latest(self) -> list[Outcome]:
         scores = {number: outcome.score for number, outcome in sorted(self._outcomes.items())}
@@ -203,7 +203,7 @@ class CoarseToFine(Wrapper):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Grouping:
     """A space in which groups of axes share one gene: an axis per group, and the indices of its axes."""
 
     axes: tuple[Axis, ...]
@@ -224,13 +224,13 @@ class Stage:
         return all(len({genome[i] for i in group}) == 1 for group in self.groups)
 
 
-def build_stages(axes: Sequence[Axis]) -> list[Stage]:
+def build_groupings(axes: Sequence[Axis]) -> list[Grouping]:
     families = families_of(axes, ordered=True)
     ordered = [sorted(family, key=lambda i: axes[i].place or 0.0) for family in families]
     longest = max(len(family) for family in ordered)
     levels = range(math.ceil(math.log2(longest)) + 1)
     partitions = [sorted(tuple(g) for family in ordered for g in _halves(family, level)) for level in levels]
-    return [stage_of(axes, groups) for groups in partitions]
+    return [grouping_of(axes, groups) for groups in partitions]
 
 
 def families_of(axes: Sequence[Axis], *, ordered: bool) -> list[list[int]]:
@@ -243,8 +243,10 @@ def families_of(axes: Sequence[Axis], *, ordered: bool) -> list[list[int]]:
     return list(families.values())
 
 
-def stage_of(axes: Sequence[Axis], groups: Sequence[Sequence[int]]) -> Stage:
-    return Stage(axes=tuple(_group_axis(axes, group) for group in groups), groups=tuple(map(tuple, groups)))
+def grouping_of(axes: Sequence[Axis], groups: Sequence[Sequence[int]]) -> Grouping:
+    return Grouping(
+        axes=tuple(_group_axis(axes, group) for group in groups), groups=tuple(map(tuple, groups))
+    )
 
 
 def _halves(family: Sequence[int], level: int) -> list[Sequence[int]]:

@@ -28,7 +28,7 @@ from pydantic import Field
 
 from kingyo.core.types import Axis, Genome, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, genes
-from kingyo.search.strategies.base import BaseStrategy, Count, Size
+from kingyo.search.strategies.base import BaseStrategy, Size, Whole
 from kingyo.search.strategies.sampling import PointSampler
 from kingyo.stats.irt.item_tasks import Belief, TaskItems, group_items
 
@@ -73,7 +73,7 @@ class ItemGp(BaseStrategy):
         """
 
         batch: Size = 3
-        initial: Count = 8
+        initial: Whole = 8
         pool: Annotated[int, Field(ge=10, le=2000)] = 500
         memory: Annotated[int, Field(ge=20, le=1000)] = 256
 

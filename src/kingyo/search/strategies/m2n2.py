@@ -26,7 +26,7 @@ from pydantic import Field
 
 from kingyo.core.types import Axis, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, genes
-from kingyo.search.strategies.base import BaseStrategy, Count, NotNegative, Population, Share, Size
+from kingyo.search.strategies.base import BaseStrategy, NotNegative, Population, Share, Size, Whole
 from kingyo.search.strategies.sampling import rounded
 
 Array = NDArray[np.float64]
@@ -73,7 +73,7 @@ class M2N2(BaseStrategy):
         population: Population = 20
         alpha: NotNegative = 1.0
         batch: Size = 1
-        initial: Count | None = None
+        initial: Whole | None = None
         spread: Annotated[float, Field(gt=0, le=1)] | None = None
         mutation_step: Share = 0.03
         mutation_rate: Share = 1.0

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from kingyo.core.types import Axis, ContinuingStrategy, Genome, Learn, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, genes
 from kingyo.search.strategies.base import Size
-from kingyo.search.strategies.combinators import Stage, Wrapper, build_inner, families_of, stage_of
+from kingyo.search.strategies.combinators import Grouping, Wrapper, build_inner, families_of, grouping_of
 
 Vector = NDArray[np.float64]
 SOLVED = 0.98  # a score that leaves nothing to learn
@@ -66,7 +66,7 @@ class Memetic(Wrapper):
         self._settings = settings
         self._seed = seed
         groups = families_of(axes, ordered=False) if settings.tie else [[i] for i in range(len(axes))]
-        self._space = LearnedSpace(axes=tuple(axes), families=stage_of(axes, groups))
+        self._space = LearnedSpace(axes=tuple(axes), families=grouping_of(axes, groups))
         self._points: dict[Genome, Genome] = {}  # genome -> its point in the space of factors and strengths
         self._learned: Trial | None = None  # waits for its outcome
         self._next_lesson: int | None = settings.first
@@ -170,7 +170,7 @@ class Memetic(Wrapper):
 class LearnedSpace:
     """A space of factors of families, which have one gene each, and of strengths of lessons."""
 
-    def __init__(self, *, axes: tuple[Axis, ...], families: Stage) -> None:
+    def __init__(self, *, axes: tuple[Axis, ...], families: Grouping) -> None:
         self.families = families
         self.first = genes.first_point(axes)
         self._low, self._high = (np.array([getattr(axis, end) for axis in axes]) for end in ("low", "high"))

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from kingyo.core.types import Axis, Genome, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, genes
-from kingyo.search.strategies.base import BaseStrategy, Count, NotNegative, Positive, Share, Size, require
+from kingyo.search.strategies.base import BaseStrategy, NotNegative, Positive, Share, Size, Whole, require
 
 Matrix = NDArray[np.float64]
 MIN_SUM = 0.1  # of the mixing coefficients, which are divided by their sum
@@ -101,7 +101,7 @@ class CycleQd(BaseStrategy):
         """
 
         population: Size = 20
-        initial: Count | None = None
+        initial: Whole | None = None
         cells: Annotated[int, Field(ge=1)] = 10
         low: float = 0.0
         high: float = 1.0
