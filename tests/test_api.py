@@ -224,12 +224,12 @@ def test_at_home_items_and_grader_are_objects(models: Path) -> None:
     pandas = pytest.importorskip("pandas")
     assert isinstance(run.trials(), pandas.DataFrame) and len(run.trials()) == len(rows)
     assert kingyo.summarize(kingyo.control(run, "random")).controls.keys() == {"random"}
-    for argument, wrong in {"more.minutes": {"minutes": 5}, "more.candidates": {"candidates": 0.5}}.items():
+    for argument, wrong in {"more: minutes": {"minutes": 5}, "more: candidates": {"candidates": 0.5}}.items():
         with pytest.raises(kingyo.KingyoError) as error:
             kingyo.resume(run, more=wrong, rescore=True)
         assert error.value.argument == argument and len(run.rows()) > len(rows)
     resumed = kingyo.summarize(kingyo.resume(run, more={"candidates": 2}, rescore=True))
-    assert resumed.trials == 5 and len(resumed.rescored) == len(resumed.extensions) == 1
+    assert resumed.trials == 5 and len(resumed.renewals) == len(resumed.extensions) == 1
     (models / "run-inputs" / "grader.py").write_text("def grade(answer, item):\n    return 1\n")
     with pytest.raises(kingyo.KingyoError, match="sha256"):
         kingyo.export_model(run, models / "out")

@@ -63,7 +63,7 @@ def as_flags(*arguments: str) -> Generator[None]:
     except KingyoError as error:
         if error.argument not in arguments:
             raise
-        flag = _flag(error.argument.rpartition(".")[2])
+        flag = _flag(error.argument.rpartition(" ")[2])
         raise KingyoError(flag, error.expected, error.received, error.remedy) from error
 
 

@@ -50,7 +50,7 @@ def resume(
     options = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
     more = {key: _amount(key, text) for key, text in options.items() if text is not None}
     with (
-        as_flags("rescore", *(f"more.{key}" for key in more)),
+        as_flags("rescore", *(f"more: {key}" for key in more)),
         continued(run, quiet=as_json) as (own, display),
     ):
         note_edited_file(run)

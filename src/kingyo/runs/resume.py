@@ -122,14 +122,14 @@ def _require_limited(store: RunStore, more: Amounts) -> None:
     if is_choosing(store):
         expected, received = "nothing, until the run has chosen its sources", ", ".join(more)
         remedy = f"Let it choose first, with `kingyo resume {folder}`; then add to its budget."
-        raise KingyoError(f"more.{next(iter(more))}", expected, received, remedy)
+        raise KingyoError(f"more: {next(iter(more))}", expected, received, remedy)
     settings = settings_of(stored_config(store)[0])
     keys = list((settings.then or settings.first).budget.model_dump(exclude_none=True))
     if unknown := [key for key in more if key not in keys]:
         expected = f"more of the run's own budget, which limits {' and '.join(keys).replace('_', ' ')}"
         received = f"{unknown[0].replace('_', ' ')}, which it does not limit"
         remedy = f"Add {' or '.join(keys)}. `kingyo show {folder}` shows the run."
-        raise KingyoError(f"more.{unknown[0]}", expected, received, remedy)
+        raise KingyoError(f"more: {unknown[0]}", expected, received, remedy)
 
 
 def add_control(store: RunStore, name: str) -> bool:
