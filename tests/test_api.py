@@ -17,6 +17,7 @@ import yaml
 import kingyo
 from kingyo.api.inputs import rows_of
 from kingyo.merging.recipe import Recipe
+from kingyo.runs.run import Run
 from tests.cli.forked import run_forked
 from tests.models_on_disk import fine_tuned, llama
 
@@ -184,7 +185,7 @@ def test_an_interrupted_run_resumes_to_the_same_winner(tmp_path: Path) -> None:
     assert (first.trial.asked, first.test) == (second.trial.asked, second.test)
     with pytest.raises(kingyo.KingyoError) as error:
         kingyo.export_model(resumed, tmp_path / "out", trial=0, pick="knee")
-    assert error.value.argument == "--trial" and not (tmp_path / "out").exists()
+    assert error.value.argument == "trial" and not (tmp_path / "out").exists()
 
 
 NOTEBOOK = """
@@ -223,6 +224,12 @@ def test_at_home_items_and_grader_are_objects(models: Path) -> None:
     pandas = pytest.importorskip("pandas")
     assert isinstance(run.trials(), pandas.DataFrame) and len(run.trials()) == len(rows)
     assert kingyo.summarize(kingyo.control(run, "random")).controls.keys() == {"random"}
+    for argument, wrong in {"more: minutes": {"minutes": 5}, "more: candidates": {"candidates": 0.5}}.items():
+        with pytest.raises(kingyo.KingyoError) as error:
+            kingyo.resume(run, more=wrong, rescore=True)
+        assert error.value.argument == argument and len(run.rows()) > len(rows)
+    resumed = kingyo.summarize(kingyo.resume(run, more={"candidates": 2}, rescore=True))
+    assert resumed.trials == 5 and len(resumed.renewals) == len(resumed.extensions) == 1
     (models / "run-inputs" / "grader.py").write_text("def grade(answer, item):\n    return 1\n")
     with pytest.raises(kingyo.KingyoError, match="sha256"):
         kingyo.export_model(run, models / "out")
@@ -236,7 +243,7 @@ def test_at_home_items_and_grader_are_objects(models: Path) -> None:
         ("data", {"data": [{"prompt": object(), "answer": "1"}]}),
         ("grader", {"grader": lambda answer, item: 1.0}),
         ("grader", {"grader": len}),
-        ("grader", {"grader": 3}),
+        ("grader", {"data": [{"prompt": "1", "answer": "1"}], "grader": 3}),
     ],
 )
 def test_items_and_graders_of_other_types_are_one_error(
@@ -248,12 +255,35 @@ def test_items_and_graders_of_other_types_are_one_error(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_wrong_config_leaves_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("given", [{"data": [{"prompt": "1", "answer": "1"}]}, {"grader": "exact"}])
+def test_a_wrong_config_leaves_no_inputs(
+    given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     config = {"name": "../x", "task": {"grader": "exact"}, "sources": {"a": "gone"}}
     with pytest.raises(kingyo.KingyoError):
-        kingyo.evolve(config, data=[{"prompt": "1", "answer": "1"}])
+        kingyo.evolve(config, **given)
     assert not [path for path in tmp_path.parent.rglob("items.jsonl") if path.is_relative_to(tmp_path)]
+
+
+def is_long(answer: str, _: object) -> bool:
+    return len(answer) > 1
+
+
+def test_a_run_that_stops_as_it_begins_keeps_its_inputs(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load(write_run(models).read_text(encoding="utf-8"))
+    monkeypatch.setattr(is_long, "__module__", "__main__")
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "stored", stop)
+        with pytest.raises(KeyboardInterrupt):
+            kingyo.evolve(config, models / "run", folder=models, grader=is_long)
+    assert kingyo.resume(models / "run").status == "finished"
 
 
 def test_a_data_frame_is_read_without_its_missing_cells() -> None:

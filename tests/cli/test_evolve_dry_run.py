@@ -15,7 +15,8 @@ from kingyo.runs.begin import begin
 from kingyo.runs.config_file import load_config
 from kingyo.runs.cost import remaining_cost
 from kingyo.runs.dry_run import dry_run
-from kingyo.runs.resume import add_budget, add_control, journey_of
+from kingyo.runs.extensions import extend
+from kingyo.runs.resume import add_control, journey_of
 from kingyo.runs.run import Run
 from kingyo.search.evolution import MAIN, ignore_events
 from kingyo.store import RunStore
@@ -132,7 +133,7 @@ def test_the_remaining_cost_excludes_stored_scores(world: World, budget: dict[st
         add_control(store, "random")
         assert [each.part.name for each in unfinished()] == ["random"] * 3
         store.reopen({"status": "finished", "controls": []}, {})
-        add_budget(store, {"candidates": 60} if len(budget) == 1 else {"item_evaluations": 160})
+        extend(store, {"candidates": 60} if len(budget) == 1 else {"item_evaluations": 160})
         left = {
             each.part.split: (each.models or 0) - len(each.scored)
             for each in unfinished()

@@ -63,18 +63,19 @@ def test_a_kill_in_an_extension_does_not_change_the_result(short: World) -> None
 
 
 @pytest.mark.parametrize(
-    ("flag", "text", "message"),
+    ("message", "words"),
     [
-        ("--candidates", "+0", "above 0"),
-        ("--candidates", "+1.5", "a whole number"),
-        ("--minutes", "5", "+60"),
-        ("--minutes", "+5", "which it does not limit"),
+        ("above 0", ("--candidates", "+0")),
+        ("a whole number", ("--candidates", "+1.5")),
+        ("+60", ("--minutes", "5")),
+        ("which it does not limit", ("--minutes", "+5")),
+        ("which it does not limit", ("--minutes", "+5", "--rescore")),
     ],
 )
-def test_wrong_amounts_are_one_error(finished: World, flag: str, text: str, message: str) -> None:
+def test_wrong_amounts_are_one_error(finished: World, message: str, words: tuple[str, ...]) -> None:
     before = facts(finished.folder / "runs" / "small")
-    done = finished.fails("resume", "runs/small", flag, text)
-    assert done.stderr.startswith(f"Error: {flag}: expected") and message in done.stderr
+    done = finished.fails("resume", "runs/small", *words)
+    assert done.stderr.startswith(f"Error: {words[0]}: expected") and message in done.stderr
     assert facts(finished.folder / "runs" / "small") == before
 
 

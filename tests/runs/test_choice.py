@@ -11,7 +11,6 @@ import pytest
 from kingyo.core.types import ItemScore
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Layout
-from kingyo.runs import resume
 from kingyo.runs.begin import choose_again, make_choice
 from kingyo.runs.choice import (
     CHOICE,
@@ -23,7 +22,7 @@ from kingyo.runs.choice import (
     with_sources,
 )
 from kingyo.runs.provenance import VERSIONS
-from kingyo.runs.resume import journey_of
+from kingyo.runs.resume import journey_of, renew
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, MAIN, Event, ignore_events
 from kingyo.search.evolution.trial_recipes import read_recipe
@@ -118,7 +117,9 @@ def test_the_run_goes_on_with_the_chosen_sources(home: Path, choice: ChosenSourc
 def test_a_rescored_run_chooses_again(home: Path, tmp_path: Path, choice: ChosenSources) -> None:
     shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     with RunStore.open(tmp_path / "run") as store:
-        resume.rescore(store)
+        renew(store, {}, rescore=True, accept_changes=False)
+        with pytest.raises(KingyoError, match="Let it choose first"):
+            renew(store, {"candidates": 60}, rescore=False, accept_changes=False)
         run = Run.stored(store)
         assert is_choosing(store) and tuple(run.config.sources) == NAMES and store.trials() == []
         again = make_choice(run, ignore_events)

@@ -18,17 +18,17 @@ from kingyo.runs.choice import is_choosing
 from kingyo.runs.config_file import name_from_path
 from kingyo.runs.cost import choice_cost, remaining_cost
 from kingyo.runs.extensions import kept_if_used
-from kingyo.runs.provenance import require_same
 from kingyo.runs.resume import (
     add_control,
     add_tuning,
     is_complete,
     journey_of,
+    renew,
     require_same_code,
 )
 from kingyo.runs.run import Run
 from kingyo.search.evolution import Event
-from kingyo.store import RunStore, require_new
+from kingyo.store import DATABASE, RunStore, require_new
 
 OnTrial = Callable[[dict[str, object]], object]
 
@@ -80,22 +80,24 @@ def evolve(
         given["seed"] = seed
     name = str(given.get("name", "run"))  # a wrong one is reported with the other mistakes
     plain = name if re.fullmatch(r"\w[\w.-]*", name) else "run"
-    out = Path("runs") / plain if run is None else as_path("run", run)
+    out = (Path("runs") / plain if run is None else as_path("run", run)).absolute()
     shown, where = progress or SILENT, "config" if file is None else str(file)
-    inputs = Path(f"{out.absolute()}-inputs")
-    has_inputs = data is not None or grader is not None
-    if has_inputs:
-        require_new(out.absolute())
-        given["task"] = with_inputs(_task(given), data, grader, inputs)
+    inputs, is_new = Path(f"{out}-inputs"), False
     try:
+        if data is not None or grader is not None:
+            require_new(out)
+            is_new = not inputs.exists()
+            given["task"] = with_inputs(_task(given), data, grader, inputs)
         run_yaml = NewRun.of(given, root, file if root == home else None, where)
-        require_new(out.absolute())
-        new = run_yaml.begin(out.absolute(), shown)
+        require_new(out)
+        new = run_yaml.begin(out, shown)
     except BaseException:
-        if has_inputs:
-            shutil.rmtree(inputs)
+        if is_new and not (out / DATABASE).exists():
+            shutil.rmtree(inputs, ignore_errors=True)
         raise
-    return _finish(new.begun, new, shown, on_trial)
+    with new:
+        run_to_end(new.begun, new, shown, on_trial)
+    return StoredRun(folder=out)
 
 
 def _task(config: Mapping[str, object]) -> Mapping[str, object]:
@@ -109,15 +111,40 @@ def _task(config: Mapping[str, object]) -> Mapping[str, object]:
     raise KingyoError("data", "a config with one task, when items or a grader are passed", received, remedy)
 
 
-def resume(run: AnyRun, *, on_trial: OnTrial | None = None, progress: Progress | None = None) -> StoredRun:
-    """Continue an interrupted run. The winner is the same as without the interrupt.
+def resume(
+    run: AnyRun,
+    *,
+    more: Mapping[str, float] | None = None,
+    rescore: bool = False,
+    accept_changes: bool = False,
+    on_trial: OnTrial | None = None,
+    progress: Progress | None = None,
+) -> StoredRun:
+    """Continue an interrupted run, or extend the budget of a run.
 
-    ``on_trial``: see ``evolve``.
+    The winner is the same as without the interrupt.
+
+    Args:
+        run: a run, or its folder.
+        more: is added to the budget, such as ``{"candidates": 60}``, even if the run has finished.
+        rescore: score all candidates again with the current code and versions. The old scores are saved in
+            a file.
+        accept_changes: continue with changed code or versions.
+        on_trial: see ``evolve``.
 
     Raises:
-        KingyoError: there is no such run, another process uses it, or models, code or versions have changed.
+        KingyoError: there is no such run, another process uses it, it has no such budget, or models, code or
+            versions have changed.
     """
-    return _continue(run, require_same, progress, on_trial)
+    shown = progress or SILENT
+
+    def prepare(store: RunStore) -> bool:
+        note = renew(store, more or {}, rescore=rescore, accept_changes=accept_changes)
+        if note is not None:
+            shown.say(note)
+        return True
+
+    return _continue(run, prepare, "", shown, on_trial)
 
 
 def tune(
@@ -141,7 +168,8 @@ def tune(
         KingyoError: there is no such run, it is unfinished, cannot be tuned, or is tuned with other settings.
     """
     kept = None if keep is None else as_path("keep", keep)
-    return _continue(run, lambda store: add_tuning(store, kept, limit), progress)
+    done = "This run is already tuned."
+    return _continue(run, lambda store: add_tuning(store, kept, limit), done, progress or SILENT)
 
 
 def control(run: AnyRun, name: str, *, progress: Progress | None = None) -> StoredRun:
@@ -153,35 +181,27 @@ def control(run: AnyRun, name: str, *, progress: Progress | None = None) -> Stor
     Raises:
         KingyoError: there is no such run, it is unfinished, or has no such control.
     """
-    return _continue(run, lambda store: add_control(store, name), progress)
+    done = f"The control {name} of this run is already done."
+    return _continue(run, lambda store: add_control(store, name), done, progress or SILENT)
 
 
 def _continue(
     run: AnyRun,
-    prepare: Callable[[RunStore], object],
-    progress: Progress | None,
+    prepare: Callable[[RunStore], bool],
+    done: str,
+    progress: Progress,
     on_trial: OnTrial | None = None,
 ) -> StoredRun:
-    store = RunStore.open(run_folder(run))
-    try:
-        prepare(store)
-    except BaseException:
-        store.close()
-        raise
-    return _finish(store, None, progress or SILENT, on_trial)
-
-
-def _finish(store: RunStore, run: Run | None, progress: Progress, on_trial: OnTrial | None) -> StoredRun:
-    with store:
-        try:
-            run_to_end(store, run, progress, on_trial)
-        except KeyboardInterrupt:
-            call = f"kingyo.resume({str(store.folder)!r})"
-            raise KeyboardInterrupt(f"all scores so far are stored; continue with {call}") from None
+    """Run to the end what ``prepare`` adds to a run; if it returns False, say ``done``."""
+    with RunStore.open(run_folder(run)) as store:
+        if prepare(store):
+            run_to_end(store, None, progress, on_trial)
+        else:
+            progress.say(done)
     return StoredRun(folder=store.folder)
 
 
-def run_to_end(store: RunStore, run: Run | None, progress: Progress, on_trial: OnTrial | None = None) -> Run:
+def run_to_end(store: RunStore, run: Run | None, progress: Progress, on_trial: OnTrial | None = None) -> None:
     """Run to the end.
 
     Args:
@@ -192,27 +212,31 @@ def run_to_end(store: RunStore, run: Run | None, progress: Progress, on_trial: O
 
     Raises:
         KingyoError: the run cannot continue. Budget or a control that was added last is removed again.
+        KeyboardInterrupt: with a message, see ``evolve``.
     """
+
+    def notify(event: Event) -> None:
+        progress.notify(event)
+        if on_trial is not None and event.kind == "ended" and event.split == "fit" and not event.replayed:
+            on_trial(_row(event))
+
     is_done = is_complete(store)
-    if not is_done:
-        progress.begin(store)
-    with kept_if_used(store):
-        opened = Run.stored(store) if run is None else run
-        if is_choosing(store):
-            opened = choose(opened, progress)
-        if is_done:
-            require_same_code(opened)
-            return opened
-
-        def notify(event: Event) -> None:
-            progress.notify(event)
-            if on_trial is not None and event.kind == "ended" and event.split == "fit" and not event.replayed:
-                on_trial(_row(event))
-
-        journey = journey_of(opened, notify)
-        progress.expect(remaining_cost(journey))
-        journey.run()
-    return opened
+    try:
+        if not is_done:
+            progress.begin(store)
+        with kept_if_used(store):
+            opened = Run.stored(store) if run is None else run
+            if is_choosing(store):
+                opened = choose(opened, progress)
+            if is_done:
+                require_same_code(opened)
+                return
+            journey = journey_of(opened, notify)
+            progress.expect(remaining_cost(journey))
+            journey.run()
+    except KeyboardInterrupt:
+        call = f"kingyo.resume({str(store.folder)!r})"
+        raise KeyboardInterrupt(f"all scores so far are stored; continue with {call}") from None
 
 
 def choose(run: Run, progress: Progress) -> Run:

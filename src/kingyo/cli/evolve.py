@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 from kingyo.cli.options import Between, Positive
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
-from kingyo.cli.run import print_run, run_to_end
+from kingyo.cli.run import continued, displayed
 from kingyo.cli.scout import keeping, print_choice_plan
-from kingyo.cli.show import print_spread
+from kingyo.cli.show import show
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from kingyo.api.new_run import NewRun
-    from kingyo.runs.run import Run
 
 
 def evolve(
@@ -66,11 +65,9 @@ def evolve(
         echo(f"Checking models and data of {new.config.name}…", err=True)  # loading libraries takes seconds
     if seeds is not None:
         _run_seeds(new, folder, seeds, quiet=as_json)
-        print_spread(folder, as_json)
-        return
-    with _begin(new, folder, None, quiet=as_json) as begun:
-        run_to_end(begun.begun, begun, quiet=as_json)
-        print_run(begun.begun, as_json=as_json)
+    else:
+        _begin_and_end(new, folder, None, quiet=as_json)
+    show(folder, as_json=as_json)
 
 
 def _read(file: Path, max_fevals: int | None) -> NewRun:
@@ -111,13 +108,20 @@ def _dry_run(new: NewRun, as_json: bool) -> None:
         print_dry_run(plan, speeds)
 
 
-def _begin(new: NewRun, run: Path, seeds: Path | None, *, quiet: bool) -> Run:
+def _begin_and_end(
+    new: NewRun, run: Path, seeds: Path | None, *, quiet: bool, command: str | None = None
+) -> None:
+    from kingyo.api.runs import run_to_end
+
     measures = keeping(seeds or run) if new.asks_scout else nullcontext()
     with redirect_stdout(sys.stderr), Counts(quiet=quiet) as progress, measures:
-        return new.begin(run, progress, seeds)
+        begun = new.begin(run, progress, seeds)
+    with begun, displayed(run, quiet=quiet, command=command) as display:
+        run_to_end(begun.begun, begun, display)
 
 
 def _run_seeds(new: NewRun, folder: Path, n: int, *, quiet: bool) -> None:
+    from kingyo.api.runs import resume
     from kingyo.runs.seed_runs import PREFIX
     from kingyo.store import DATABASE, RunStore
 
@@ -130,8 +134,7 @@ def _run_seeds(new: NewRun, folder: Path, n: int, *, quiet: bool) -> None:
             if is_finished:
                 echo(f"Seed {seed} is finished: {run}", err=True)
             else:
-                with RunStore.open(run) as store:
-                    run_to_end(store, None, quiet=quiet, command=command)
+                with continued(run, quiet=quiet, command=command) as (own, display):
+                    resume(own, progress=display)
         else:
-            with _begin(new.with_seed(seed), run, folder, quiet=quiet) as begun:
-                run_to_end(begun.begun, begun, quiet=quiet, command=command)
+            _begin_and_end(new.with_seed(seed), run, folder, quiet=quiet, command=command)

@@ -55,6 +55,18 @@ def writing(option: str) -> Generator[None]:
         raise KingyoError(option, "a file that can be written", received, "Name another file.") from error
 
 
+@contextmanager
+def as_flags(*arguments: str) -> Generator[None]:
+    """Name some arguments of the API as flags, in an error."""
+    try:
+        yield
+    except KingyoError as error:
+        if error.argument not in arguments:
+            raise
+        flag = _flag(error.argument.rpartition(" ")[2])
+        raise KingyoError(flag, error.expected, error.received, error.remedy) from error
+
+
 def declared(place: str, without: Collection[str] = ()) -> Callable[[F], F]:
     """Give a command the fields of a dataclass as options; it gets the object as its argument ``options``.
 
@@ -130,7 +142,7 @@ def _checked(kind: type[object], values: Mapping[str, Any]) -> Any:
 
     from kingyo.core.io.schema import find_mistakes
 
-    try:
+    with as_flags(*values):
         if is_dataclass(kind):
             return kind(**values)
         types = get_type_hints(kind, include_extras=True)
@@ -139,6 +151,4 @@ def _checked(kind: type[object], values: Mapping[str, Any]) -> Any:
                 TypeAdapter(types[name]).validate_python(value)
             except ValidationError as error:
                 raise find_mistakes(error, name)[0] from error
-    except KingyoError as error:
-        raise KingyoError(_flag(error.argument), error.expected, error.received, error.remedy) from error
     return values

@@ -2,14 +2,12 @@
 
 import re
 import shlex
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
-from kingyo.cli.options import Between
-from kingyo.cli.output import echo
-from kingyo.cli.run import note_edited_file, print_run, require_one_run, run_to_end
+from kingyo.cli.options import Between, as_flags
+from kingyo.cli.run import continued, note_edited_file
+from kingyo.cli.show import show
 from kingyo.errors import KingyoError
 
 AMOUNT = re.compile(r"\+([0-9]{1,15}(?:\.[0-9]{1,15})?)")
@@ -47,29 +45,17 @@ def resume(
             a file.
         accept_changes: continue with changed code or versions. show, report and the model card state it.
     """
-    from kingyo.runs import resume as changes
-    from kingyo.store import RunStore
+    from kingyo.api.runs import resume
 
     options = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
     more = {key: _amount(key, text) for key, text in options.items() if text is not None}
-    if rescore and accept_changes:
-        remedy = "Leave --accept-changes out: after --rescore no scores of other versions are left."
-        raise KingyoError("--rescore", "one of --rescore and --accept-changes", "both", remedy)
-    require_one_run(run)
-    with RunStore.open(run) as store:
-        note_edited_file(store)
-        with redirect_stdout(sys.stderr):
-            if rescore:
-                echo(f"Note: {changes.rescore(store)}")
-            elif accept_changes:
-                note = changes.accept(store)
-                echo(f"Note: {note or 'Nothing has changed since the scores of this run were made.'}")
-            else:
-                changes.require_same(store)
-        if more:
-            changes.add_budget(store, more)
-        run_to_end(store, None, quiet=as_json)
-        print_run(store, as_json=as_json)
+    with (
+        as_flags("rescore", *(f"more: {key}" for key in more)),
+        continued(run, quiet=as_json) as (own, display),
+    ):
+        note_edited_file(run)
+        resume(own, more=more, rescore=rescore, accept_changes=accept_changes, progress=display)
+    show(run, as_json=as_json)
 
 
 def control(run: Path, name: str, *, as_json: bool = False) -> None:
@@ -85,16 +71,11 @@ def control(run: Path, name: str, *, as_json: bool = False) -> None:
     Args:
         name (CONTROL): random, grid, or trained (a LoRA trained on fit).
     """
-    from kingyo.runs.resume import add_control
-    from kingyo.store import RunStore
+    from kingyo.api.runs import control
 
-    require_one_run(run)
-    with RunStore.open(run) as store:
-        if add_control(store, name):
-            run_to_end(store, None, quiet=as_json)
-        else:
-            echo(f"The control {name} of this run is already done.", err=True)
-        print_run(store, as_json=as_json)
+    with continued(run, quiet=as_json) as (own, display):
+        control(own, name, progress=display)
+    show(run, as_json=as_json)
 
 
 def tune(
@@ -117,17 +98,12 @@ def tune(
         keep (FILE): a task file, or items of the run's task, that the tuned model must still solve.
         limit: with --keep: a model that loses more points there is not chosen. Default: 2.
     """
-    from kingyo.runs.resume import add_tuning
-    from kingyo.store import RunStore
+    from kingyo.api.runs import tune
 
-    require_one_run(run)
-    with RunStore.open(run) as store:
-        if add_tuning(store, keep, limit):
-            command = shlex.join(("kingyo", "tune", str(run)))
-            run_to_end(store, None, quiet=as_json, command=command)
-        else:
-            echo("This run is already tuned.", err=True)
-        print_run(store, as_json=as_json)
+    command = shlex.join(("kingyo", "tune", str(run)))
+    with as_flags("keep"), continued(run, quiet=as_json, command=command) as (own, display):
+        tune(own, keep=keep, limit=limit, progress=display)
+    show(run, as_json=as_json)
 
 
 def _amount(key: str, text: str) -> float:

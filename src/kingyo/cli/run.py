@@ -14,7 +14,8 @@ from kingyo.cli.output import echo, print_json
 from kingyo.errors import Interrupted, KingyoError, report_errors
 
 if TYPE_CHECKING:
-    from kingyo.runs.run import Run
+    from kingyo.api.results import StoredRun
+    from kingyo.cli.live_display import LiveDisplay
     from kingyo.store import RunStore
 
 
@@ -60,20 +61,35 @@ def note_versions(store: RunStore, action: str) -> None:
         echo(f"Note: {note}", err=True)
 
 
-def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | None = None) -> None:
-    """Run to the end with a live display; after an interrupt name the command that continues."""
-    from kingyo.api.runs import run_to_end as to_end
+@contextmanager
+def displayed(run: Path, *, quiet: bool, command: str | None = None) -> Generator[LiveDisplay]:
+    """Display how a run goes on; after an interrupt name the command that continues."""
     from kingyo.cli.live_display import LiveDisplay
 
-    resume = shlex.join(("kingyo", "resume", str(store.folder)))
+    again = command or shlex.join(("kingyo", "resume", str(run)))
     note_if_slow()
-    warn_lost(store)
-    with (
-        redirect_stdout(sys.stderr),
-        LiveDisplay(quiet=quiet) as display,
-        interruptible(f"Interrupted; all scores so far are stored. Continue with: {command or resume}"),
-    ):
-        to_end(store, run, display)
+    with redirect_stdout(sys.stderr), LiveDisplay(quiet=quiet) as display:
+        try:
+            yield display
+        except KeyboardInterrupt as error:  # without a message if nothing has begun
+            begun = f"Interrupted; all scores so far are stored. Continue with: {again}"
+            with interruptible(begun if error.args else "Interrupted."):
+                raise
+
+
+@contextmanager
+def continued(
+    run: Path, *, quiet: bool, command: str | None = None
+) -> Generator[tuple[StoredRun, LiveDisplay]]:
+    """Return a stored run, whose path stays as the user wrote it, and what displays how it goes on."""
+    from kingyo.api.results import StoredRun
+    from kingyo.store import RunStore
+
+    require_one_run(run)
+    with RunStore.read(run) as store:
+        warn_lost(store)
+    with displayed(run, quiet=quiet, command=command) as display:
+        yield StoredRun(folder=run), display
 
 
 def print_run(store: RunStore, *, as_json: bool) -> None:
@@ -109,14 +125,16 @@ def require_one_run(run: Path) -> None:
     seed_runs.require_one_run(run)
 
 
-def note_edited_file(store: RunStore) -> None:
+def note_edited_file(run: Path) -> None:
     """Print a note on standard error if the run.yaml has changed since the run began."""
     from kingyo.core.io.yaml import read_yaml
     from kingyo.runs.config_file import asks_scout, load_config
     from kingyo.runs.setup import as_fact, stored_config
+    from kingyo.store import RunStore
 
-    config, folder = stored_config(store)
-    path = folder / str(store.fact("run_yaml"))
+    with RunStore.read(run) as store:
+        config, folder = stored_config(store)
+        path = folder / str(store.fact("run_yaml"))
     try:
         data = read_yaml(path)
         current, stored = as_fact(load_config(path, data)), as_fact(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,12 @@ def begin(
         **contents,
         **asked,
     }
-    store = RunStore.create(path)
-    store.begin(facts, run.items)
-    return Run.stored(store)
+    with ExitStack() as stack:
+        store = stack.enter_context(RunStore.create(path))
+        store.begin(facts, run.items)
+        begun = Run.stored(store)
+        stack.pop_all()
+        return begun
 
 
 def _checked(run: Run, request: ChoiceRequest | None) -> dict[str, Any]:

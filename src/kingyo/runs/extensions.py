@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from kingyo.core.io.units import amount_text, counted
 from kingyo.errors import KingyoError
 from kingyo.runs.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, RunConfig, TuneConfig
-from kingyo.runs.settings import RunSettings
 from kingyo.search.evolution import BASELINES, MAIN, Search
 from kingyo.store import Fact, RunStore, StoredTrial
 
@@ -105,17 +104,11 @@ def with_extensions(searches: Sequence[Search], store: RunStore) -> list[Search]
     return list(extended.values())
 
 
-def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
+def extend(store: RunStore, more: Amounts) -> None:
     """Add to the budget of a run and delete its winners, not their scores; nothing is run yet.
 
     If weights and paths are searched in turn, the path search gets the full addition.
     """
-    keys = list((settings.then or settings.first).budget.model_dump(exclude_none=True))
-    if unknown := [key for key in more if key not in keys]:
-        expected = f"more of the run's own budget, which limits {' and '.join(keys).replace('_', ' ')}"
-        received = f"{unknown[0].replace('_', ' ')}, which it does not limit"
-        remedy = f"Use {' or '.join(map(_flag, keys))}. `kingyo show {store.folder}` shows the run."
-        raise KingyoError(_flag(unknown[0]), expected, received, remedy)
     names = [name for name in store.searches() if name not in (BASELINES, WEIGHT_SEARCH)]
     winners = {name: winner.id for name in names if (winner := store.winner(name)) is not None}
     extension = Extension(
@@ -169,10 +162,6 @@ def undo_extension(store: RunStore) -> Extension | None:
 
 def _trials(store: RunStore) -> list[StoredTrial]:
     return store.trials(MAIN) if MAIN in store.searches() else []
-
-
-def _flag(key: str) -> str:
-    return f"--{key.replace('_', '-')}"
 
 
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:

@@ -10,25 +10,27 @@ from pathlib import Path
 from kingyo.core.io.schema import parse_model
 from kingyo.errors import KingyoError
 from kingyo.runs.begin import before_choice
+from kingyo.runs.choice import is_choosing
 from kingyo.runs.config import TRAINED, TuneConfig
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
 from kingyo.runs.learning import taught
 from kingyo.runs.preflight import check_paths
 from kingyo.runs.provenance import (
     Renewal,
-    accept_changes,
     libraries_of,
     require_same,
     require_same_or_store,
     score_again,
 )
+from kingyo.runs.provenance import accept_changes as accept
 from kingyo.runs.run import Run
 from kingyo.runs.searches import CONTROLS, require_control
 from kingyo.runs.seed_runs import scores_of_other_seed
-from kingyo.runs.settings import demands_learning
+from kingyo.runs.settings import demands_learning, settings_of
+from kingyo.runs.setup import stored_config
 from kingyo.runs.tune import require_lessons, require_tunable
 from kingyo.runs.worker import runner_of, shared_merger
-from kingyo.search.evolution import RACED, Event, Journey, Search, Stage
+from kingyo.search.evolution import RACED, Event, Journey, Limits, Search, Stage
 from kingyo.store import RunStore
 from kingyo.tasks import require_teaching, set_measures_of
 
@@ -77,29 +79,57 @@ def is_complete(store: RunStore) -> bool:
     return store.status() == "finished" and bool(store.fact(RACED)) and store.lost is None
 
 
-def rescore(store: RunStore) -> Renewal:
-    """Reset a run to its beginning, and keep its scores in another file; nothing is run yet."""
-    run = _openable(store)
-    return score_again(store, libraries_of(run), before_choice(run, store))
+def renew(store: RunStore, more: Amounts, *, rescore: bool, accept_changes: bool) -> str | None:
+    """Let a run go on with the current code and versions, and add to its budget; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+        more: see ``extend``.
+        rescore: reset the run to its beginning, and keep its scores in another file.
+        accept_changes: store that code or versions differ from those of the scores.
+
+    Returns:
+        What was renewed, as a note; None if the user asked for none.
+    """
+    if rescore and accept_changes:
+        remedy = "Leave accept_changes out: after rescore no scores of other versions are left."
+        raise KingyoError("rescore", "one of rescore and accept_changes", "both", remedy)
+    added = parse_model(Limits, more, "more").model_dump(exclude_none=True)
+    if added:
+        _require_limited(store, added)
+    note: Renewal | str | None = None
+    if rescore or accept_changes:
+        run = Run.stored(store)
+        _ = run.task
+        if run.settings.paths is not None:
+            check_paths(run)
+        libraries = libraries_of(run)
+        if rescore:
+            note = score_again(store, libraries, before_choice(run, store))
+        else:
+            note = accept(store, libraries)
+        note = note or "Nothing has changed since the scores of this run were made."
+    else:
+        require_same(store)
+    if added:
+        extend(store, added)
+    return None if note is None else f"Note: {note}"
 
 
-def accept(store: RunStore) -> Renewal | None:
-    run = _openable(store)
-    return accept_changes(store, libraries_of(run))
-
-
-def _openable(store: RunStore) -> Run:
-    run = Run.stored(store)
-    _ = run.task
-    if run.settings.paths is not None:
-        check_paths(run)
-    return run
-
-
-def add_budget(store: RunStore, more: Amounts) -> None:
-    """Add to the budget of a run; nothing is run yet."""
-    require_same(store)
-    extend(store, Run.stored(store).settings, more)
+def _require_limited(store: RunStore, more: Amounts) -> None:
+    """Refuse more of a budget that a run does not have, or does not have yet."""
+    folder = shlex.quote(str(store.folder))
+    if is_choosing(store):
+        expected, received = "nothing, until the run has chosen its sources", ", ".join(more)
+        remedy = f"Let it choose first, with `kingyo resume {folder}`; then add to its budget."
+        raise KingyoError(f"more: {next(iter(more))}", expected, received, remedy)
+    settings = settings_of(stored_config(store)[0])
+    keys = list((settings.then or settings.first).budget.model_dump(exclude_none=True))
+    if unknown := [key for key in more if key not in keys]:
+        expected = f"more of the run's own budget, which limits {' and '.join(keys).replace('_', ' ')}"
+        received = f"{unknown[0].replace('_', ' ')}, which it does not limit"
+        remedy = f"Add {' or '.join(keys)}. `kingyo show {folder}` shows the run."
+        raise KingyoError(f"more: {unknown[0]}", expected, received, remedy)
 
 
 def add_control(store: RunStore, name: str) -> bool:
@@ -134,7 +164,7 @@ def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = 
             expected = f"nothing else than when the tuning of {store.folder} began: {kept}"
             received = f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing"
             remedy = "Leave it out: a run is tuned once. `kingyo evaluate` scores an exported model."
-            raise KingyoError("--keep", expected, received, remedy)
+            raise KingyoError("keep", expected, received, remedy)
         return store.status() != "finished"
     asked = replace(run, config=run.config.model_copy(update={"tune": wanted or TuneConfig()}))
     require_tunable(asked)
