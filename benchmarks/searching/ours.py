@@ -46,7 +46,7 @@ def search(
         )
         evaluator = journey.evaluator
         journey.score_baselines()
-        limits = replace(main.limits, item_evaluations=budget - problem.spent)
+        limits = main.limits.model_copy(update={"item_evaluations": budget - problem.spent})
         watch = Watch(problem, report)
         log = SearchLog(replace(main, limits=limits), store, evaluator.items["fit"], watch.notify)
         watch.log = log

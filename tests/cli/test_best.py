@@ -176,7 +176,7 @@ def test_a_baseline_by_its_name(parent: tuple[World, str], tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--trial", "0", "--search", "grid"], "received --trial and --search"),
+        (["--trial", "0", "--search", "grid"], "received trial and search"),
         (["--trial", "8"], "a number from 0 to 7 or random:0 or grid:0 or one of base, "),
     ],
 )

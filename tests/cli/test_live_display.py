@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from kingyo.cli.console import Console
 from kingyo.cli.live_display import LiveDisplay
 from kingyo.core.types import Answered, Evaluation, ItemScore, Split, Trial
 from kingyo.runs.config import TRAINED, TUNED
-from kingyo.runs.cost import Cost, CostPart, Stage
+from kingyo.runs.cost import Cost, CostPart
 from kingyo.search.evolution import BASELINES, MAIN, Event
 from kingyo.store import StoredTrial
 from kingyo.views.run_progress import RunProgress
@@ -31,7 +32,7 @@ class Clock:
         return self.now
 
 
-def part(stage: Stage, name: str, split: Split, models: int | None, items: int) -> CostPart:
+def part(stage: Any, name: str, split: Split, models: int | None, items: int) -> CostPart:
     return CostPart(stage=stage, name=name, split=split, models=models, items=items)
 
 

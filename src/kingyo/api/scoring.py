@@ -97,32 +97,30 @@ def evaluate(
     """
     load, reference, shown = checked(LoadOptions, options), as_reference("model", model), progress or SILENT
     if not isinstance(task, Mapping):
-        return score(reference, as_path("task", task, "or a mapping"), split, kind, load, shown)
+        file = as_path("task", task, "or a mapping")
+        return _score(reference, open_task(file), split, kind or kind_in(file), load, shown)
     with TemporaryDirectory() as inputs:
         spec = parse_task_spec(with_inputs(task, data, grader, Path(inputs)))
         specs = {spec.name: spec}
         opened = build_tasks(specs, load_splits(specs, Path()).splits, Path())
-        return score(reference, opened, split, kind, load, shown)
+        return _score(reference, opened, split, kind, load, shown)
 
 
-def score(
-    model: str, task: Path | Task, split: str, kind: str | None, options: LoadOptions, progress: Progress
+def _score(
+    model: str, task: Task, split: str, kind: str | None, options: LoadOptions, progress: Progress
 ) -> ModelScores:
-    """Score a model on a task that is open, or named by a path; see ``evaluate``."""
-    opened = open_task(task) if isinstance(task, Path) else task
-    items = _items(opened, split)
-    name = kind or (kind_in(task) if isinstance(task, Path) else None)
-    checkpoint, found = open_alone(model, name, allow_pickle=options.allow_pickle)
-    require_answers(opened, found)
+    items = _items(task, split)
+    checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
+    require_answers(task, found)
     live = load_checkpoint(checkpoint, found, options)
-    scores = scores_of(opened, live, items, lambda each: progress.count("scoring", each.done, each.total))
-    return ModelScores(model=model, split=split, task=opened, items=items, scores=scores)
+    scores = scores_of(task, live, items, lambda each: progress.count("scoring", each.done, each.total))
+    return ModelScores(model=model, split=split, task=task, items=items, scores=scores)
 
 
 def _items(task: Task, split: str) -> Sequence[Item]:
     if split == "all":
         return [item for each in SPLITS for item in task.items(each)]
     if split not in SPLITS:
-        raise unknown_name_error("--split", split, (*SPLITS, "all"))
+        raise unknown_name_error("split", split, (*SPLITS, "all"))
     chosen: Split = split
     return task.items(chosen)

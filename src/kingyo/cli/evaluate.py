@@ -6,10 +6,11 @@ import json
 import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from kingyo.cli.options import Positive, declared, writing
+from kingyo.cli.options import Positive, as_flags, declared, writing
 from kingyo.cli.output import echo, errors_beside, print_json
 from kingyo.cli.run import note_versions
 from kingyo.core.io.files import write_bytes, write_text
@@ -50,7 +51,7 @@ def evaluate(
         if not answers.parent.is_dir() or (answers.exists() and not is_earlier):
             expected = "a new file in an existing folder, or earlier answers"
             raise KingyoError("--answers", expected, str(answers), "Name another file.")
-    from kingyo.api.scoring import score
+    from kingyo.api.scoring import evaluate as score
     from kingyo.cli.progress import Counts
     from kingyo.store import RunStore
 
@@ -62,8 +63,9 @@ def evaluate(
                 remedy = f"Continue it with `kingyo resume {shlex.quote(str(task))}`, or add --split."
                 raise KingyoError(str(task), expected, f"a run that is {status}", remedy)
             note_versions(store, "evaluated")
-    with redirect_stdout(sys.stderr), Counts(quiet=as_json) as progress:  # output of graders
-        scores = score(model, task, "test" if split is None else split, kind, options, progress)
+    split = "test" if split is None else split
+    with as_flags("split"), redirect_stdout(sys.stderr), Counts(quiet=as_json) as progress:
+        scores = score(model, task, split=split, kind=kind, progress=progress, **asdict(options))
     record = scores.to_json()
     with errors_beside(record) if as_json else nullcontext():
         try:

@@ -44,12 +44,17 @@ def warn(error: KingyoError) -> None:
     echo(f"Warning: {error}", err=True)
 
 
-def warn_lost(store: RunStore) -> None:
-    """Warn on standard error about lost writes of the run database."""
+def opened(run: Path) -> StoredRun:
+    """Return a run, whose path stays as the user wrote it; warn on standard error about its lost writes."""
+    from kingyo.api.results import StoredRun
+    from kingyo.store import RunStore
     from kingyo.views.advice import lost_writes
 
-    for each in lost_writes(store):
-        echo(each.statement, err=True)
+    require_one_run(run)
+    with RunStore.read(run) as store:
+        for each in lost_writes(store):
+            echo(each.statement, err=True)
+    return StoredRun(folder=run)
 
 
 def note_versions(store: RunStore, action: str) -> None:
@@ -81,15 +86,10 @@ def displayed(run: Path, *, quiet: bool, command: str | None = None) -> Generato
 def continued(
     run: Path, *, quiet: bool, command: str | None = None
 ) -> Generator[tuple[StoredRun, LiveDisplay]]:
-    """Return a stored run, whose path stays as the user wrote it, and what displays how it goes on."""
-    from kingyo.api.results import StoredRun
-    from kingyo.store import RunStore
-
-    require_one_run(run)
-    with RunStore.read(run) as store:
-        warn_lost(store)
+    """Return a stored run, and what displays how it goes on."""
+    own = opened(run)
     with displayed(run, quiet=quiet, command=command) as display:
-        yield StoredRun(folder=run), display
+        yield own, display
 
 
 def print_run(store: RunStore, *, as_json: bool) -> None:

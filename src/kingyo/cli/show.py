@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kingyo.cli.options import Positive, declared
+from kingyo.cli.options import Positive, as_flags, declared
 from kingyo.cli.output import echo, print_json
-from kingyo.cli.run import note_versions, print_run, require_one_run, warn_lost
+from kingyo.cli.run import note_versions, opened, print_run
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -29,22 +29,20 @@ def show(
         answers: with --trial: show this many answers of the trial on fit, the worst first.
     """
     from kingyo.runs.seed_runs import seed_folders
-    from kingyo.store import RunStore
 
     if answers is not None and trial is None:
         raise KingyoError("--answers", "--trial with it", "no --trial", "Add --trial, such as --trial 0.")
     if seed_folders(run) and trial is None:
         print_spread(run, as_json)
         return
-    with RunStore.read(run) as store:
+    with as_flags("trial"), opened(run) as own:
         if trial is None:
-            print_run(store, as_json=as_json)
+            print_run(own.store, as_json=as_json)
             return
         from kingyo.cli.tables import print_trial
         from kingyo.views.results.trial_details import read_trial
 
-        warn_lost(store)
-        details = read_trial(store, trial, answers)
+        details = read_trial(own.store, trial, answers)
         if as_json:
             print_json(details.to_json())
         else:
@@ -59,13 +57,9 @@ def report(run: Path, *, out: Path | None = None) -> None:
     Args:
         out: the HTML file to write. Default: RUN/report.html.
     """
-    from kingyo.store import RunStore
-    from kingyo.views.page import write_report
+    from kingyo.api.results import write_report
 
-    require_one_run(run)
-    with RunStore.read(run) as store:
-        warn_lost(store)
-        echo(f"Wrote {write_report(store, out)}")
+    echo(f"Wrote {write_report(opened(run), out)}")
 
 
 def print_spread(folder: Path, as_json: bool) -> None:
@@ -93,24 +87,21 @@ def export(options: ExportOptions, run: Path, out: Path) -> None:
     Args:
         out: the folder to create.
     """
+    from kingyo.api.results import export_model
     from kingyo.core.types import GeneratesText
     from kingyo.export import choose
-    from kingyo.export import export as export_trial
     from kingyo.runs.run import Run
     from kingyo.search.evolution import BASELINES, MAIN
-    from kingyo.store import RunStore
     from kingyo.views.results.model_result import MIXTURES
     from kingyo.views.results.summary import summarize
     from kingyo.views.results.trials import describe_trial
     from kingyo.views.statements import beside_baselines, better_than_bred
 
-    require_one_run(run)
-    with RunStore.read(run) as store:
-        warn_lost(store)
-        how = asdict(options)
-        chosen = choose(store, **{key: how.pop(key) for key in ("trial", "search", "pick")})
-        folder = export_trial(store, out, chosen, **how)
+    with as_flags("trial", "search", "pick"), opened(run) as own:
+        folder = export_model(own, out, **asdict(options))
+        store = own.store
         note_versions(store, "exported")
+        chosen = choose(store, trial=options.trial, search=options.search, pick=options.pick)
         summary = summarize(store)
         notes = [beside_baselines(summary, chosen)]
         if options.trial is None and options.search is None:
@@ -139,11 +130,9 @@ def recipe(file: Path, *, form: Literal["slices"] | None = None, trial: str | No
 
     if file.is_dir():
         from kingyo.export import choose, recipe_of
-        from kingyo.store import RunStore
 
-        with RunStore.read(file) as store:
-            warn_lost(store)
-            chosen = recipe_of(store, choose(store, trial=trial))
+        with as_flags("trial"), opened(file) as own:
+            chosen = recipe_of(own.store, choose(own.store, trial=trial))
         book = RecipeBook(steps=(NamedRecipe(name=None, recipe=chosen),))
     elif trial is not None:
         raise KingyoError("--trial", "a run folder", str(file), "Leave --trial out.")

@@ -52,7 +52,7 @@ def export(
         run, name = shlex.quote(str(store.folder)), reference_to(chosen)
         received = f"{describe_trial(chosen)}, which failed: {failure}"
         remedy = f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe."
-        raise KingyoError("--trial", "a trial that could be scored", received, remedy)
+        raise KingyoError("trial", "a trial that could be scored", received, remedy)
     if out.is_dir() and any(out.iterdir()):
         raise KingyoError(str(out), "a new or empty folder", "a folder with files", "Choose another folder.")
     require_same(store, only_code=True)
@@ -139,10 +139,10 @@ def choose(
     store: RunStore, *, trial: str | None = None, search: str | None = None, pick: str | None = None
 ) -> StoredTrial:
     """Return the trial to export: by default the best of the run, or the winner if there is none."""
-    flags = {"--trial": trial, "--search": search, "--pick": pick}
-    given = [flag for flag, value in flags.items() if value is not None]
+    options = {"trial": trial, "search": search, "pick": pick}
+    given = [option for option, value in options.items() if value is not None]
     if len(given) > 1:
-        raise KingyoError(given[0], f"one of {', '.join(flags)}", " and ".join(given), "Use one of them.")
+        raise KingyoError(given[0], f"one of {', '.join(options)}", " and ".join(given), "Use one of them.")
     if trial is not None:
         return find_trial(store, trial)
     store.require_no_scout()
@@ -160,13 +160,13 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
         shlex.quote(str(store.folder)),
     )
     if search not in (MAIN, *searches):
-        raise unknown_name_error("--search", search, searches)
+        raise unknown_name_error("search", search, searches)
     winner = store.winner(search)
     if winner is None:
         expected = f"a run with a winner of {describe_search(search)}"
-        remedy = "Name another search, or a trial with --trial."
+        remedy = "Name another search, or a trial."
         if store.status() != "finished":
-            remedy = f"Continue with `kingyo resume {folder}`, or name a trial with --trial."
+            remedy = f"Continue with `kingyo resume {folder}`, or name a trial."
         raise KingyoError(str(store.folder), expected, f"a run that is {store.status()}, without one", remedy)
     if search not in TRAININGS:
         return winner
@@ -183,5 +183,5 @@ def _picked(store: RunStore, pick: str) -> StoredTrial:
     if pick not in trials:
         expected = f"knee, or one of the trials {', '.join(trials)}" if trials else "a run with a front"
         remedy = f"`kingyo show {shlex.quote(str(store.folder))}` prints the front."
-        raise KingyoError("--pick", expected, repr(pick), remedy)
+        raise KingyoError("pick", expected, repr(pick), remedy)
     return trials[pick]

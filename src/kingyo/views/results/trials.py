@@ -54,7 +54,7 @@ def find_trial(store: RunStore, reference: str) -> StoredTrial:
         if winner is None:
             received = f"'bred', but the run has no winner yet (status: {store.status()})"
             remedy = f"Continue with `kingyo resume {folder}`, or name a trial."
-            raise KingyoError("--trial", "a run with a winner", received, remedy)
+            raise KingyoError("trial", "a run with a winner", received, remedy)
         return winner
     if name not in known:
         remedy = f"`kingyo show {folder}` shows the state of the run."
@@ -62,7 +62,7 @@ def find_trial(store: RunStore, reference: str) -> StoredTrial:
         is_number = name.partition(":")[2].isdecimal() or name.isdecimal()
         expected = " or ".join(_ranges(searches)) or "a run with trials"
         remedy = remedy if is_number else suggest(name, words)
-        raise KingyoError("--trial", expected, f"'{reference}'", remedy)
+        raise KingyoError("trial", expected, f"'{reference}'", remedy)
     return known[name]
 
 
