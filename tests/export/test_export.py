@@ -288,7 +288,7 @@ def test_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:
 def test_a_run_without_winner_names_the_remedy(tmp_path: Path) -> None:
     make_world(tmp_path)
     run = make_run(tmp_path, finished=False)
-    with RunStore.read(run) as store, pytest.raises(KingyoError, match=r"kingyo resume .*--trial"):
+    with RunStore.read(run) as store, pytest.raises(KingyoError, match=r"kingyo resume .*name a trial"):
         export(store, tmp_path / "out")
     with RunStore.read(run) as store:
         out = export(store, tmp_path / "out", choose(store, trial="0"))

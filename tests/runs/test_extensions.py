@@ -20,7 +20,6 @@ from kingyo.runs.extensions import (
     undo_extension,
     with_extensions,
 )
-from kingyo.runs.settings import settings_of
 from kingyo.search.evolution import MAIN, Journey, Limits, fixed
 from kingyo.search.strategies import build
 from kingyo.store import RunStore
@@ -67,7 +66,7 @@ def test_an_extended_search_equals_one_with_the_full_budget(tmp_path: Path, stra
         expected = genomes(store), genomes(store, "random")
     finished(tmp_path / "run", strategy)
     with RunStore.open(tmp_path / "run") as store:
-        extend(store, settings_of(config(**FIRST)), MORE)
+        extend(store, MORE)
         more(store, Model(some_fail), strategy).run()
         assert (genomes(store), genomes(store, "random")) == expected
         assert store.status() == "finished"
@@ -78,7 +77,7 @@ def test_a_kill_during_an_extension_does_not_change_the_result(tmp_path: Path, r
     budget = {"candidates": 8}  # the last generation is not whole
     finished(tmp_path / "run", rule=rule, candidates=8)
     with RunStore.open(tmp_path / "run") as store:
-        extend(store, settings_of(config(**budget)), MORE)
+        extend(store, MORE)
     shutil.copytree(tmp_path / "run", tmp_path / "whole")
     model = Model(some_fail)
     with RunStore.open(tmp_path / "whole") as store:
@@ -107,7 +106,7 @@ def test_a_second_use_of_test_is_marked(tmp_path: Path) -> None:
         first = store.winner(MAIN)
         assert first is not None
         assert note_on_test(store) is None
-        extend(store, settings_of(config(**budget)), {"candidates": 38})
+        extend(store, {"candidates": 38})
         message = note_on_test(store)
         assert message is not None and f"for trial {first.asked.number}, before" in message
         more(store, Model(solves=heavier), "random", budget=budget).run()
@@ -129,7 +128,7 @@ def test_a_winner_that_stays_is_not_read_again(tmp_path: Path) -> None:
     with RunStore.open(tmp_path / "run") as store:
         first = store.winner(MAIN)
         tested = [each for each in store.summaries("test") if each.search == MAIN]
-        extend(store, settings_of(config(candidates=20)), {"candidates": 1})
+        extend(store, {"candidates": 1})
         more(store, Model(some_fail), "random", budget={"candidates": 20}).run()
         assert store.winner(MAIN) == first
         assert [each for each in store.summaries("test") if each.search == MAIN] == tested
@@ -140,14 +139,14 @@ def test_an_extension_without_trials_is_removed(tmp_path: Path) -> None:
     finished(tmp_path / "run")
     with RunStore.open(tmp_path / "run") as store:
         before = facts(store)
-        extend(store, settings_of(config(**FIRST)), MORE)
+        extend(store, MORE)
         with pytest.raises(KingyoError, match="other genomes"):
             more(store, Model(some_fail), "cma-es").run()
         taken = undo_extension(store)
         assert taken is not None and taken.more == MORE
         assert facts(store) == before
         assert undo_extension(store) is None
-        extend(store, settings_of(config(**FIRST)), MORE)
+        extend(store, MORE)
         more(store, Model(some_fail)).run()
         assert undo_extension(store) is None
         assert len(genomes(store)) == 20

@@ -21,7 +21,6 @@ from kingyo.runs import provenance
 from kingyo.runs.config import RunConfig, parse_config
 from kingyo.runs.extensions import EXTENSIONS, extend, undo_extension, undo_if_unused, with_extensions
 from kingyo.runs.seed_runs import require_same_setup, scores_of_other_seed
-from kingyo.runs.settings import settings_of
 from kingyo.runs.worker import RunEvaluatorBuilder
 from kingyo.search.evolution import MAIN, fixed
 from kingyo.store import RunStore
@@ -298,7 +297,7 @@ def fact_keys(run: Path) -> set[str]:
 
 
 def test_a_rescored_extension_stays_in_the_budget(finished: RunStore) -> None:
-    extend(finished, settings_of(config()), {"item_evaluations": 48})
+    extend(finished, {"item_evaluations": 48})
     before = [each.more for each in finished.fact(EXTENSIONS)]
     provenance.score_again(finished)
     assert undo_extension(finished) is None
