@@ -65,7 +65,7 @@ def test_a_kill_in_an_extension_does_not_change_the_result(short: World) -> None
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        ("above 0", ("--candidates", "+0")),
+        ("greater than 0", ("--candidates", "+0")),
         ("a whole number", ("--candidates", "+1.5")),
         ("+60", ("--minutes", "5")),
         ("which it does not limit", ("--minutes", "+5")),

@@ -117,9 +117,9 @@ def test_the_run_goes_on_with_the_chosen_sources(home: Path, choice: ChosenSourc
 def test_a_rescored_run_chooses_again(home: Path, tmp_path: Path, choice: ChosenSources) -> None:
     shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     with RunStore.open(tmp_path / "run") as store:
-        renew(store, {}, rescore=True, accept_changes=False)
+        renew(store, {}, print, rescore=True, accept_changes=False)
         with pytest.raises(KingyoError, match="Let it choose first"):
-            renew(store, {"candidates": 60}, rescore=False, accept_changes=False)
+            renew(store, {"candidates": 60}, print, rescore=False, accept_changes=False)
         run = Run.stored(store)
         assert is_choosing(store) and tuple(run.config.sources) == NAMES and store.trials() == []
         again = make_choice(run, ignore_events)

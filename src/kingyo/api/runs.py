@@ -136,15 +136,8 @@ def resume(
         KingyoError: there is no such run, another process uses it, it has no such budget, or models, code or
             versions have changed.
     """
-    shown = progress or SILENT
-
-    def prepare(store: RunStore) -> bool:
-        note = renew(store, more or {}, rescore=rescore, accept_changes=accept_changes)
-        if note is not None:
-            shown.say(note)
-        return True
-
-    return _continue(run, prepare, "", shown, on_trial)
+    shown, changes = progress or SILENT, {"rescore": rescore, "accept_changes": accept_changes}
+    return _continue(run, lambda store: renew(store, more or {}, shown.say, **changes), "", shown, on_trial)
 
 
 def tune(

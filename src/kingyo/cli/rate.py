@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from kingyo.cli.options import Between, Positive
 from kingyo.cli.output import echo
-from kingyo.cli.run import require_one_run
 from kingyo.core.io.units import counted
 from kingyo.core.types import SPLITS, Split
 from kingyo.errors import KingyoError, unknown_name_error
@@ -57,6 +56,7 @@ def rate(
         train (FILE): train a preference model from the choices, and end.
         features: with --train: the network that describes images.
     """
+    from kingyo.runs.seed_runs import require_one_run
     from kingyo.store import RunStore
 
     require_one_run(run)

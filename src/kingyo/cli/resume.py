@@ -107,10 +107,8 @@ def tune(
 
 
 def _amount(key: str, text: str) -> float:
-    is_integer = key != "minutes"
     match = AMOUNT.fullmatch(text)
-    if match is not None and float(match[1]) > 0 and not (is_integer and "." in text):
-        return int(match[1]) if is_integer else float(match[1])
+    if match is not None:
+        return float(match[1]) if "." in text else int(match[1])
     flag = f"--{key.replace('_', '-')}"
-    expected = f"a plus sign and {'a whole number' if is_integer else 'a number'} above 0"
-    raise KingyoError(flag, expected, f"'{text}'", f"For example, use {flag} +60.")
+    raise KingyoError(flag, "a plus sign and a number", f"'{text}'", f"For example, use {flag} +60.")

@@ -47,6 +47,7 @@ def warn(error: KingyoError) -> None:
 def opened(run: Path) -> StoredRun:
     """Return a run, whose path stays as the user wrote it; warn on standard error about its lost writes."""
     from kingyo.api.results import StoredRun
+    from kingyo.runs.seed_runs import require_one_run
     from kingyo.store import RunStore
     from kingyo.views.advice import lost_writes
 
@@ -116,13 +117,6 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
     print_ratings(ratings)
     print_statements(each.statement for each in advice)
     echo(f"\nNext: {then}")
-
-
-def require_one_run(run: Path) -> None:
-    """Refuse the folder of several seeds; imported late, as the check is slow to import."""
-    from kingyo.runs import seed_runs
-
-    seed_runs.require_one_run(run)
 
 
 def note_edited_file(run: Path) -> None:

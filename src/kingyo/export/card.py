@@ -224,11 +224,8 @@ def _scores(card: Card) -> str:
     else:
         read.append(f"The test split is the fairest comparison. {summary.test_note}")
     said = [*card.said("dropped", "changed"), *filter(None, [card.versions]), *card.said("missing")]
-    lines = _markdown(
-        scores_table(
-            summary, {_THIS: card.chosen, **others}, comparisons, f"{by} of {minus}" if by else minus
-        )
-    )
+    models, against = {_THIS: card.chosen, **others}, f"{by} of {minus}" if by else minus
+    lines = _markdown(scores_table(summary, models, comparisons, against))
     return f"{lines}\n\n{' '.join((*read, *map(cell, said)))}"
 
 

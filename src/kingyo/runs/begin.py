@@ -169,7 +169,11 @@ SHARE = 0.25
 """Share of the main search's seconds on fit."""
 ENOUGH = 0.5
 """Share of the fit items whose reference answers the graders must accept."""
-_MOST_PARAMETERS, _BYTES = 10**9, 16  # of memory per parameter: a default must not be what fills it
+
+
+def is_large(n_parameters: int) -> bool:
+    """Return whether a model might fill the memory, or take long, in what nobody asked for."""
+    return n_parameters > 10**9 or 16 * n_parameters > memory_size()
 
 
 def with_default_controls(run: Run) -> Run:
@@ -183,7 +187,7 @@ def with_default_controls(run: Run) -> Run:
 
 def _has_targets(run: Run) -> bool:
     size = run.models.skeleton.n_parameters
-    if size > _MOST_PARAMETERS or _BYTES * size > memory_size():
+    if is_large(size):
         return False
     try:
         require_control(TRAINED, run)

@@ -12,9 +12,8 @@ from kingyo.core.io.lazy_torch import torch
 from kingyo.core.types import SPLITS, DrawsImages
 from kingyo.errors import KingyoError, crash
 from kingyo.merging.checkpoints.header import WIDTHS
-from kingyo.merging.kernels.statistics_cache import memory_size
 from kingyo.models.kinds import BatchMemory, Workload, call_kind, load_live
-from kingyo.runs.begin import threads_of
+from kingyo.runs.begin import is_large, threads_of
 from kingyo.runs.cost import Cost, CostPart, count_answers, total
 from kingyo.runs.learning import SHORTEST, Allowance, learned_space
 from kingyo.runs.model_kind import load_options, task_options
@@ -29,8 +28,6 @@ from kingyo.search.strategies.combinators import main_batch
 MAX_SECONDS = 10.0
 """Time limit of the answers that are timed."""
 _SECONDS = 1.5  # about the time of the answers that are timed
-_MOST_PARAMETERS = 10**9  # a dry run should not wait longer for a model
-_BYTES = 16  # of memory per parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +222,7 @@ def _obstacle(run: Run) -> str | None:
         return "drawing an image takes too long"
     if any(model.n_missing for model in models):
         return "the weights are not downloaded"
-    if largest > _MOST_PARAMETERS or _BYTES * largest > memory_size():
+    if is_large(largest):
         return f"a model of {largest:,} parameters is too large to try here"
     return None
 

@@ -14,7 +14,7 @@ from kingyo.core.io.units import amount_text, counted
 from kingyo.errors import KingyoError
 from kingyo.runs.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, RunConfig, TuneConfig
 from kingyo.search.evolution import BASELINES, MAIN, Search
-from kingyo.store import Fact, RunStore, StoredTrial
+from kingyo.store import Fact, RunStore
 
 Amounts = Mapping[str, float]
 """Key of the budget -> amount added."""
@@ -114,7 +114,7 @@ def extend(store: RunStore, more: Amounts) -> None:
     extension = Extension(
         at=time.time(),
         more=more,
-        trials=len(_trials(store)),
+        trials=len(store.trials(MAIN)),
         winners=winners,
         test_was_read=bool(store.summaries("test")),
         status=str(store.fact("status")),
@@ -153,15 +153,11 @@ def undo_if_unused(store: RunStore) -> None:
 def undo_extension(store: RunStore) -> Extension | None:
     """Undo the last extension if it brought no trial; return it, or None."""
     extensions = store.fact(EXTENSIONS)
-    if not extensions or len(_trials(store)) > extensions[-1].trials:
+    if not extensions or len(store.trials(MAIN)) > extensions[-1].trials:
         return None
     before, last = extensions[:-1], extensions[-1]
     store.reopen({EXTENSIONS: before, "status": last.status}, last.winners)
     return last
-
-
-def _trials(store: RunStore) -> list[StoredTrial]:
-    return store.trials(MAIN) if MAIN in store.searches() else []
 
 
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:

@@ -15,14 +15,13 @@ from kingyo.runs.config import TRAINED, TuneConfig
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
 from kingyo.runs.learning import taught
 from kingyo.runs.preflight import check_paths
+from kingyo.runs.provenance import accept_changes as accept
 from kingyo.runs.provenance import (
-    Renewal,
     libraries_of,
     require_same,
     require_same_or_store,
     score_again,
 )
-from kingyo.runs.provenance import accept_changes as accept
 from kingyo.runs.run import Run
 from kingyo.runs.searches import CONTROLS, require_control
 from kingyo.runs.seed_runs import scores_of_other_seed
@@ -79,41 +78,29 @@ def is_complete(store: RunStore) -> bool:
     return store.status() == "finished" and bool(store.fact(RACED)) and store.lost is None
 
 
-def renew(store: RunStore, more: Amounts, *, rescore: bool, accept_changes: bool) -> str | None:
-    """Let a run go on with the current code and versions, and add to its budget; nothing is run yet.
-
-    Args:
-        store: the run, open for writing.
-        more: see ``extend``.
-        rescore: reset the run to its beginning, and keep its scores in another file.
-        accept_changes: store that code or versions differ from those of the scores.
-
-    Returns:
-        What was renewed, as a note; None if the user asked for none.
-    """
+def renew(
+    store: RunStore, more: Amounts, say: Callable[[str], None], *, rescore: bool, accept_changes: bool
+) -> bool:
+    """Let a run go on with the current code and versions, and add to its budget; nothing is run yet."""
     if rescore and accept_changes:
         remedy = "Leave accept_changes out: after rescore no scores of other versions are left."
         raise KingyoError("rescore", "one of rescore and accept_changes", "both", remedy)
     added = parse_model(Limits, more, "more").model_dump(exclude_none=True)
     if added:
         _require_limited(store, added)
-    note: Renewal | str | None = None
     if rescore or accept_changes:
         run = Run.stored(store)
         _ = run.task
         if run.settings.paths is not None:
             check_paths(run)
-        libraries = libraries_of(run)
-        if rescore:
-            note = score_again(store, libraries, before_choice(run, store))
-        else:
-            note = accept(store, libraries)
-        note = note or "Nothing has changed since the scores of this run were made."
+        libraries, nothing = libraries_of(run), "Nothing has changed since the scores of this run were made."
+        again = score_again(store, libraries, before_choice(run, store)) if rescore else None
+        say(f"Note: {again or accept(store, libraries) or nothing}")
     else:
         require_same(store)
     if added:
         extend(store, added)
-    return None if note is None else f"Note: {note}"
+    return True
 
 
 def _require_limited(store: RunStore, more: Amounts) -> None:

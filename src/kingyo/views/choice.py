@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from kingyo.core.io.units import counted, joined, percent
+from kingyo.core.io.units import counted, joined
 from kingyo.runs.choice import ChosenSources
 from kingyo.search.strategies.source_changes import Gain
 from kingyo.search.strategies.stepwise import Verdict, best_measured
@@ -24,9 +24,10 @@ def candidates_table(choice: ChosenSources) -> Table:
         )
         gains: list[Cell] = []
         for gain in (last_gain(choice, name), choice.contributions.get(name)):
-            text = "" if gain is None else SHARES.bounded_difference(gain.interval).replace(" points", "")
-            number, _, bounds = text.partition(" ")
-            gains.append(Cell(NONE) if gain is None else Cell(number, bounds, gain.mean))
+            cell = Cell(NONE)
+            if gain is not None:
+                cell = Cell(SHARES.signed(gain.mean), SHARES.signed_bounds(gain.interval), gain.mean)
+            gains.append(cell)
         rows.append((Cell(name), score, *gains, Cell(_outcome(choice, name))))
     n_left = len(choice.sources) - len(rows)
     note = (
@@ -80,12 +81,6 @@ ENDS: Mapping[Verdict, str] = {
 """Verdict -> what to say about it."""
 
 
-def gain_text(gain: Gain) -> str:
-    """Return a gain in points with its interval, such as ``+12 points [+5, +19]``."""
-    low, high = gain.interval.low, gain.interval.high
-    return f"{100 * gain.mean:+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}]"
-
-
 def choice_statements(choice: ChosenSources) -> Iterator[str]:
     """Yield the sentences on a choice, the most important first."""
     n, answers = counted(len(choice.sources), "candidate"), counted(choice.item_evaluations, "answer")
@@ -93,14 +88,13 @@ def choice_statements(choice: ChosenSources) -> Iterator[str]:
     yield f"{chosen}, by {answers} to fit items in {choice.minutes:.1f} minutes."
     if choice.score is not None:
         merge = "Their plain merge" if choice.chosen else "The base alone"
-        low, high = 100 * choice.score.low, 100 * choice.score.high
-        share = f"{percent(choice.score.score)} [{low:.0f}, {high:.0f}] of {choice.score.items}"
-        yield f"{merge} solves {share} of fit."
+        yield f"{merge} solves {SHARES.bounded(choice.score)} of {choice.score.items} of fit."
     if choice.contributions:
         yield _doubts(choice)
     if (after := next_gain(choice)) is not None:
         whole = "others" if choice.chosen else "candidates"
-        yield f"Of the {whole}, '{after[0]}' is nearest to being added: {gain_text(after[1])}."
+        gain = SHARES.bounded_difference(after[1].interval)
+        yield f"Of the {whole}, '{after[0]}' is nearest to being added: {gain}."
     yield ENDS[choice.verdict]
     for name, reason in choice.failed.items():
         yield f"{name} cannot be scored: {reason}"

@@ -279,9 +279,7 @@ def _about_bars(data: RunData, size: str) -> str:
     if "frankenmerge" in summary.baselines:
         parts.append("frankenmerge stacks layers of two of them, as people do by hand.")
     if data.controls:
-        budget = (
-            "the main search" if WEIGHT_SEARCH not in data.others else "the searches for weights and paths"
-        )
+        budget = "both searches" if WEIGHT_SEARCH in data.others else "the main search"
         named = joined([describe_search(name) for name in data.controls])
         parts.append(f"Controls, with the budget of {budget} and winners picked in the same way: {named}.")
     return " ".join(parts)

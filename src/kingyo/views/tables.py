@@ -75,8 +75,8 @@ def scores_table(
         row = [Cell(name), *(bounded_cell(model.on(split), has_n=has_n) for split in SPLITS)]
         compared = None if comparisons is None else comparisons.get(name)
         if compared is not None:
-            score, _, bounds = summary.unit.bounded_difference(compared.difference).rpartition(" [")
-            row.append(Cell(score, f"[{bounds}, {p_text(compared.p)}"))
+            score, bounds = compared.difference.score, summary.unit.signed_bounds(compared.difference)
+            row.append(Cell(summary.unit.difference(score), f"{bounds}, {p_text(compared.p)}"))
         rows.append(tuple(row) if comparisons is None or compared else (*row, Cell("")))
         for task, own in model.tasks.items():
             of_task = (bounded_cell(own.get(split), has_n=has_n) for split in SPLITS)

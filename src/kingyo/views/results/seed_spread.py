@@ -110,8 +110,8 @@ class SeedSummary:
         mean = with_bounds(unit.text(self.mean.score), unit.bounds(self.mean), self.mean)
         yield f"Mean {mean}{of} (Student's t over the searches; the test items are the same)."
         for name, each in self.ahead.items():
-            score, _, bounds = unit.bounded_difference(each).rpartition(" [")
-            yield f"bred − {name}: {with_bounds(score, f'[{bounds}', each)}, paired by seed"
+            lead = with_bounds(unit.difference(each.score), unit.signed_bounds(each), each)
+            yield f"bred − {name}: {lead}, paired by seed"
         if unit.measure is None:
             held = f"{self.predicted_inside} of {counted(n, 'run')}"
             yield f"The prediction made before test was read held in {held}."

@@ -156,13 +156,16 @@ class Unit:
 
     def difference(self, value: float) -> str:
         """Write a difference: ``+48.0 points``."""
-        return f"{self._signed(value)}{'' if self.measure else ' points'}"
+        return f"{self.signed(value)}{'' if self.measure else ' points'}"
 
     def bounded_difference(self, value: Interval) -> str:
         """Write a difference with its interval: ``+48.0 points [+41.2, +54.9]``."""
-        return f"{self.difference(value.score)} [{self._signed(value.low)}, {self._signed(value.high)}]"
+        return f"{self.difference(value.score)} {self.signed_bounds(value)}"
 
-    def _signed(self, value: float) -> str:
+    def signed_bounds(self, value: Interval) -> str:
+        return f"[{self.signed(value.low)}, {self.signed(value.high)}]"
+
+    def signed(self, value: float) -> str:
         text = f"{value:+.4g}" if self.measure else f"{100 * value:+.1f}"
         return text.replace("-", MINUS) if float(text) else text.replace("-", "+")
 
