@@ -157,7 +157,7 @@ def test_the_architecture_page_names_files_that_exist() -> None:
 
 
 # Sizes only fall: lower a number when a change makes room.
-LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 54_004, 295, 14, 3_062, 42_074, 38_862
+LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 53_999, 295, 14, 3_062, 42_065, 38_862
 
 
 def test_the_house_does_not_grow() -> None:

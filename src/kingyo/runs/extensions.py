@@ -4,7 +4,6 @@ A run keeps the config that it began with. The facts ``extensions`` and ``contro
 the log of the search replays from the original config.
 """
 
-import shlex
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -170,10 +169,6 @@ def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
 def missing_controls(store: RunStore) -> tuple[str, ...]:
     is_finished, done = store.status() == "finished", store.searches()
     return tuple(name for name in store.fact(POSSIBLE_CONTROLS) if is_finished and name not in done)
-
-
-def control_command(folder: str, control: str) -> str:
-    return f"kingyo control {shlex.quote(folder)} {control}"
 
 
 def undo_control(store: RunStore) -> None:

@@ -22,12 +22,7 @@ def candidates_table(choice: ChosenSources) -> Table:
         score = (
             Cell(NONE) if alone is None else Cell(SHARES.text(alone.score), SHARES.bounds(alone), alone.score)
         )
-        gains: list[Cell] = []
-        for gain in (last_gain(choice, name), choice.contributions.get(name)):
-            cell = Cell(NONE)
-            if gain is not None:
-                cell = Cell(SHARES.signed(gain.mean), SHARES.signed_bounds(gain.interval), gain.mean)
-            gains.append(cell)
+        gains = map(_gain_cell, (last_gain(choice, name), choice.contributions.get(name)))
         rows.append((Cell(name), score, *gains, Cell(_outcome(choice, name))))
     n_left = len(choice.sources) - len(rows)
     note = (
@@ -41,6 +36,12 @@ def candidates_table(choice: ChosenSources) -> Table:
         rows=tuple(rows),
         note=f"{note} {n_left} others gained less, or were not tried." if n_left else note,
     )
+
+
+def _gain_cell(gain: Gain | None) -> Cell:
+    if gain is None:
+        return Cell(NONE)
+    return Cell(SHARES.signed(gain.mean), SHARES.signed_bounds(gain.interval), gain.mean)
 
 
 def shown_candidates(choice: ChosenSources) -> list[str]:

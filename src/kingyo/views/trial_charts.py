@@ -91,11 +91,8 @@ def _score(data: RunData, main: SearchHistory) -> Spec:
     if main.unit.measure is not None:
         return field("score", scale={"zero": False})
     scores = [score for history in (main, *data.rivals_on_fit.values()) for _, score in history.scored]
-    scores += [
-        fit.score
-        for model in data.summary.named_models.values()
-        if (fit := model.counts_on("fit")) is not None
-    ]
+    fits = (model.counts_on("fit") for model in data.summary.named_models.values())
+    scores += [fit.score for fit in fits if fit is not None]
     return field("score", scale=scale(0, min(104.0, 112 * max([0.05, *scores]))))
 
 

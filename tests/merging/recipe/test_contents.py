@@ -316,10 +316,7 @@ def test_consecutive_layers_are_written_as_a_range() -> None:
 @pytest.mark.parametrize(
     ("scales", "says"),
     [
-        (
-            (2, 1e300),
-            r"path\[1\]: scale of layer 0 of a: .*1/1024 and 1024.*; received 2e\+300",
-        ),
+        ((2, 1e300), r"path\[1\]: scale of layer 0 of a: .*1/1024 and 1024.*; received 2e\+300"),
         ((1e-5,), r"path\[0\]: .* received 1e-05"),
         ((4,) * 6, r"path\[5\]: .* received 4096"),
         ((1e200, 1e200), r"path\[0\]"),

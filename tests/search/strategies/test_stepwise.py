@@ -456,12 +456,6 @@ def test_without_items_nothing_is_known() -> None:
     assert paired_gain([], []) == Gain.normal(0.0, 1.0)
 
 
-def test_equal_scores_are_not_certain() -> None:
-    errors = [paired_gain([1.0] * n, [1.0] * n).error for n in (1, 4, 24, 200)]
-    assert errors == sorted(errors, reverse=True) and errors[0] > 0.3 and errors[-1] > 0
-    assert paired_gain([0.0] * 24, [0.0] * 24) == paired_gain([1.0] * 24, [1.0] * 24)
-
-
 scores = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40)
 
 

@@ -14,7 +14,6 @@ from kingyo.runs.extensions import (
     EXTENSIONS,
     Extension,
     TestReading,
-    control_command,
     missing_controls,
     note_on_test,
     readings_of_test,
@@ -298,7 +297,10 @@ def summarize(store: RunStore) -> RunSummary:
         readings=readings_of_test(store),
         test_note=" ".join(filter(None, notes)) or None,
         renewals=renewals(store),
-        controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
+        controls_to_run={
+            name: shlex.join(("kingyo", "control", str(store.folder), name))
+            for name in missing_controls(store)
+        },
         training=read_training(store, TRAINED),
         tuning=read_tuning(store, winner, winners),
         learning=read_learning(store, winner and winner.trial),
